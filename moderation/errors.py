@@ -1,11 +1,11 @@
 """Everything that this package raises on purpose.
 
     ModerationError
-    ├── ConfigError            a policy, recipe or option is wrong: names the file and the place in it
-    │   └── PluginError        a plugin cannot be found, imported or trusted: names its file and fault
+    ├── ConfigError            a policy, recipe or option is wrong: names the file and the place
+    │   └── PluginError        a plugin cannot be found or imported: names its file and fault
     ├── ContentError           what was handed in is not something that can be moderated
     ├── ArtifactError          a model folder is missing, damaged or from another version
-    ├── MissingExtraError      an optional dependency is not installed: names the extra that brings it
+    ├── MissingExtraError      a dependency is not installed: names the extra that brings it
     └── FilterError            a step failed and its policy says `on_error: raise`
         └── FilterTimeout      a step did not answer within its `timeout`
 
@@ -57,5 +57,5 @@ class FilterError(ModerationError):
     """A step failed on some content."""
 
 
-class FilterTimeout(FilterError):
+class FilterTimeout(FilterError):  # noqa: N818  # it says what happened
     """A step did not answer in time."""

@@ -1,0 +1,153 @@
+"""What is moderated: a `Content` of one or more `Part`s, with the conversation before it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from moderation.errors import ContentError
+
+if TYPE_CHECKING:
+    from moderation.normalize import Folded
+
+PartKind = Literal["text", "image", "caption", "ocr"]
+PART_KINDS: tuple[str, ...] = get_args(PartKind)
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Box:
+    """Where in an image the characters ``[begin, end)`` of an `ocr` part were read, in pixels."""
+
+    begin: int
+    end: int
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True)
+class Part:
+    """One judged piece of content.
+
+    `kind` is ``text`` (what a user wrote), ``image``, or what a filter derived from an image:
+    ``caption`` and ``ocr``, whose `source` is the index of the image part.
+
+    A lone surrogate, which no UTF-8 output can carry, is read as U+FFFD; offsets stay the same.
+    """
+
+    kind: PartKind
+    text: str = ""
+    image: Any = None
+    source: int | None = None
+    boxes: tuple[Box, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind not in PART_KINDS:
+            raise ContentError(f"a part's kind is one of {', '.join(PART_KINDS)}")
+        if not isinstance(self.text, str):
+            raise ContentError(f"a part's text is a str, not {type(self.text).__name__}")
+        if self.kind == "image":
+            if self.image is None:
+                raise ContentError("an image part needs its image")
+        elif self.image is not None:
+            raise ContentError(f"a {self.kind} part carries text, not an image")
+        if not self.text.isascii():
+            clean = _SURROGATE.sub("�", self.text)
+            if clean != self.text:
+                object.__setattr__(self, "text", clean)
+
+    @cached_property
+    def folded(self) -> Folded:
+        """The text with disguises undone, computed once for every filter that wants it."""
+        from moderation.normalize import fold
+
+        return fold(self.text)
+
+    @cached_property
+    def language(self) -> str | None:
+        """ISO 639 code of the text's language; None where it cannot be told reliably."""
+        from moderation.language import detect
+
+        return detect(self.text)
+
+
+@dataclass(frozen=True)
+class Message:
+    """An earlier turn of the conversation: read by guards, never judged itself."""
+
+    role: Literal["user", "assistant"]
+    text: str
+
+    def __post_init__(self) -> None:
+        if self.role not in ("user", "assistant"):
+            raise ContentError("a message's role is 'user' or 'assistant'")
+        if not isinstance(self.text, str):
+            raise ContentError(f"a message's text is a str, not {type(self.text).__name__}")
+
+
+@dataclass(frozen=True)
+class Content:
+    """What one verdict is about.
+
+    `language` is an ISO 639 or BCP 47 code where the caller knows it; otherwise it is detected.
+    `metadata` is handed to observers and is not read by the engine.
+    """
+
+    parts: tuple[Part, ...]
+    context: tuple[Message, ...] = ()
+    language: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", tuple(self.parts))
+        object.__setattr__(self, "context", tuple(self.context))
+        if not self.parts:
+            raise ContentError("content needs at least one part")
+        for part in self.parts:
+            if not isinstance(part, Part):
+                raise ContentError(f"content is made of Parts, not of {type(part).__name__}")
+        if self.language is not None:
+            if not isinstance(self.language, str) or not self.language.strip():
+                raise ContentError("a content's language is a code such as 'en', or None")
+            object.__setattr__(self, "language", self.language.replace("_", "-").lower())
+
+    @classmethod
+    def of(cls, value: Content | Part | str | Iterable[Part]) -> Content:
+        """Read a str, a Part, several Parts, or a Content.
+
+        Raises:
+            ContentError: `value` is something else; the message names its type only.
+        """
+        if isinstance(value, str):
+            return cls((Part("text", value),))
+        if isinstance(value, Content):
+            return value
+        if isinstance(value, Part):
+            return cls((value,))
+        if isinstance(value, Iterable) and not isinstance(value, (bytes, bytearray, Mapping)):
+            return cls(tuple(value))
+        raise ContentError(
+            f"expected a str, a Part, Parts or a Content, found {type(value).__name__}; "
+            "decode bytes first, and give None or a number as text only if you mean it"
+        )
+
+    @property
+    def text(self) -> str:
+        """The first text part's text, or an empty string."""
+        return next((part.text for part in self.parts if part.kind == "text"), "")
+
+    def language_of(self, part: Part) -> str | None:
+        """Primary language subtag of a part: what the caller said, else what was detected.
+
+        What a filter derived (a caption) is in that filter's language, not in the caller's.
+        """
+        if self.language is not None and part.source is None:
+            return self.language.split("-", 1)[0]
+        return part.language

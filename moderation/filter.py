@@ -1,0 +1,88 @@
+"""What a plugin author subclasses: `TextFilter` for text, `Filter` for anything else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, ClassVar, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationInfo
+
+from moderation.content import Content, Part
+from moderation.verdict import Signal
+
+Finding: TypeAlias = Signal | Part
+
+
+def _beside_policy(value: object, info: ValidationInfo) -> object:
+    base = (info.context or {}).get("folder")
+    if isinstance(value, str) and base is not None and not Path(value).is_absolute():
+        return base / value
+    return value
+
+
+ResourcePath = Annotated[
+    Path, BeforeValidator(_beside_policy), PlainSerializer(lambda path: path.name, return_type=str)
+]
+"""A path option; a relative one is read from the folder of the policy file that names it."""
+
+
+class Filter(BaseModel, ABC):
+    """One kind of check. Its fields are its options in the policy file.
+
+    A subclass sets `name`, declares its categories and implements `check_batch`. Instances are
+    immutable; what `load` builds goes into private attributes. The engine may call a filter from
+    several threads at once.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: ClassVar[str]
+    parts: ClassVar[frozenset[str]] = frozenset({"text", "caption", "ocr"})
+    """Kinds of part that it reads, unless the policy's step says otherwise."""
+
+    @abstractmethod
+    def categories(self) -> Iterable[str]:
+        """Every category that it may report."""
+
+    def languages(self) -> Iterable[str] | None:
+        """ISO 639 codes of the languages that it reads; None for any."""
+        return None
+
+    def load(self) -> None:
+        """Bring in what is heavy: called once, before the first `check_batch`."""
+
+    def fingerprint(self) -> str:
+        """What it judges with, in 12 hexadecimal digits: of its options, unless overridden."""
+        options = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(f"{self.name} {options}".encode()).hexdigest()[:12]
+
+    @abstractmethod
+    def check_batch(self, contents: Sequence[Content]) -> list[list[Finding]]:
+        """Findings for each content, in order.
+
+        A `Signal` judges the part at its index; a `Part` is added to the content, with `source`
+        the index of the part that it was derived from. Blank texts and kinds that the step does
+        not read have been taken out before.
+        """
+
+
+class TextFilter(Filter):
+    """A filter that looks at one text at a time: implement `check`."""
+
+    @abstractmethod
+    def check(self, text: str) -> Iterable[Signal]:
+        """Signals about one text, with spans in characters of `text`."""
+
+    def check_batch(self, contents: Sequence[Content]) -> list[list[Finding]]:
+        return [
+            [
+                signal._replace(part=index)
+                for index, part in enumerate(content.parts)
+                for signal in self.check(part.text)
+            ]
+            for content in contents
+        ]

@@ -1,0 +1,13 @@
+"""The filters in the box, offered through the same hook as everybody else's."""
+
+from __future__ import annotations
+
+from moderation.filter import Filter
+from moderation.filters.classifier import ClassifierFilter
+from moderation.hookspecs import hookimpl
+
+
+@hookimpl
+def moderation_filters() -> list[type[Filter]]:
+    """Offer the built-in filters."""
+    return [ClassifierFilter]

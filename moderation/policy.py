@@ -1,0 +1,296 @@
+"""The policy: which steps run in which order, and what their scores mean. YAML to types."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Hashable, Iterator, Mapping
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from moderation.content import PartKind
+from moderation.errors import ConfigError
+from moderation.verdict import Action
+
+MAX_POLICY_BYTES = 1_000_000
+
+Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Severity = Literal["review", "block"]
+OnError = Literal["review", "skip", "block", "raise"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Thresholds(_Strict):
+    """The scores from which one category is sent to review, or blocked."""
+
+    review: Score | None = None
+    block: Score | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.review is None and self.block is None:
+            raise ValueError("expected review, block or both, found neither")
+        if self.review is not None and self.block is not None and self.review > self.block:
+            raise ValueError(
+                f"expected review <= block, found review {self.review} above block {self.block}"
+            )
+        return self
+
+    def action(self, score: float) -> Action:
+        """What `score` calls for; a score equal to a threshold has reached it."""
+        if self.block is not None and score >= self.block:
+            return Action.BLOCK
+        if self.review is not None and score >= self.review:
+            return Action.REVIEW
+        return Action.ALLOW
+
+
+class Step(_Strict):
+    """One place in the chain: a filter, its options, and when and how it runs.
+
+    `parts`: kinds of part it sees (default: what the filter reads).
+    `refines`, `between`: run only where an earlier step's score lies in the band for a category
+    that both report; the new scores replace the earlier ones.
+    `timeout`: seconds for at most 256 contents.
+    `fallback`: the step that runs instead where this one fails.
+    `on_error`: what a failure means where no fallback helps: `review` unless the policy says
+    otherwise, or, for a step that refines another, `skip`: the earlier scores stand.
+    """
+
+    name: Annotated[str, Field(min_length=1, pattern=r"^[\w.-]+$")]
+    filter: Annotated[str, Field(min_length=1)]
+    options: dict[str, Any] = Field(default_factory=dict)
+    parts: Annotated[tuple[PartKind, ...], Field(min_length=1)] | None = None
+    refines: str | None = None
+    between: tuple[Score, Score] = (0.05, 0.95)
+    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    on_error: OnError | None = None
+    fallback: Step | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.between[0] > self.between[1]:
+            raise ValueError(f"between: expected [low, high], found {list(self.between)}")
+        if "between" in self.model_fields_set and self.refines is None:
+            raise ValueError("between: only a step that refines another has a band")
+        if self.fallback is not None and self.fallback.refines is not None:
+            raise ValueError("fallback: a fallback stands in for its step and cannot refine")
+        return self
+
+    def line(self) -> Iterator[Step]:
+        """This step and its fallbacks, in the order in which they would be tried."""
+        step: Step | None = self
+        while step is not None:
+            yield step
+            step = step.fallback
+
+
+class Policy(_Strict):
+    """An ordered chain of steps and the thresholds that turn their scores into an action."""
+
+    name: Annotated[str, Field(min_length=1, pattern=r"^[^@\s]+$")]
+    description: str = ""
+    plugins: tuple[str, ...] = ()
+    steps: Annotated[tuple[Step, ...], Field(min_length=1)]
+    thresholds: dict[str, Thresholds]
+    stop_on: Severity | None = None
+    unsupported_language: Literal["review", "allow"] = "review"
+
+    _folder: Path | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        seen: set[str] = set()
+        earlier: list[str] = []
+        for step in self.steps:
+            for each in step.line():
+                if each.name in seen:
+                    raise ValueError(f"steps: two steps are named {each.name!r}")
+                seen.add(each.name)
+            if step.refines is not None and step.refines not in earlier:
+                raise ValueError(
+                    f"steps: {step.name!r} refines {step.refines!r}, which is no earlier step; "
+                    f"{did_you_mean(step.refines, earlier)}"
+                )
+            earlier.append(step.name)
+        return self
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the file that it was read from: relative paths in it start there."""
+        return self._folder
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """12 hexadecimal digits over everything that it says, however the file was laid out."""
+        content = self.model_dump(mode="json", exclude={"description"})
+        text = json.dumps(content, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def decide(self, scores: Mapping[str, float]) -> tuple[Action, tuple[str, ...]]:
+        """The most severe action that any category calls for, with the categories that do.
+
+        Scores of categories without a threshold inform and do not act.
+        """
+        action, reasons = Action.ALLOW, []
+        for category, thresholds in self.thresholds.items():
+            if category not in scores:
+                continue
+            score = scores[category]
+            called = thresholds.action(score)
+            if called is Action.ALLOW:
+                continue
+            limit = thresholds.block if called is Action.BLOCK else thresholds.review
+            reason = f"{category} {_shown(score)} reaches {called} at {limit:g}"
+            if called > action:
+                action, reasons = called, [reason]
+            elif called is action:
+                reasons.append(reason)
+        return action, tuple(reasons)
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> Policy:
+        """Read a shipped policy by name, or any policy from a YAML file.
+
+        Raises:
+            ConfigError: there is no such policy, or it cannot be used; names the place.
+        """
+        path = _find(name_or_path)
+        return cls.parse(_read(path), where=str(name_or_path), folder=path.parent)
+
+    @classmethod
+    def parse(cls, text: str, *, where: str = "policy", folder: Path | None = None) -> Policy:
+        """Read a policy from YAML text; `where` names it in errors."""
+        data = _load_yaml(text, where)
+        if not isinstance(data, dict):
+            raise ConfigError("expected a mapping with steps and thresholds", where=where)
+        try:
+            policy = cls.model_validate(data)
+        except ValidationError as error:
+            raise config_error(error, where) from None
+        policy._folder = folder
+        return policy
+
+    def to_yaml(self) -> str:
+        """The policy as YAML that `parse` takes unchanged."""
+        data = self.model_dump(mode="json", exclude_defaults=True)
+        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
+
+
+def shipped_policies() -> list[str]:
+    """Names of the policies that come with the package."""
+    return sorted(path.stem for path in config_folder().glob("*.yaml"))
+
+
+def config_folder() -> Path:
+    """The shipped policies: inside the installed package, or `configs/` of a source checkout."""
+    package = Path(__file__).parent
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
+
+
+def config_error(error: ValidationError, where: str, prefix: str = "") -> ConfigError:
+    """pydantic's findings as one ConfigError, with a path such as ``steps[1].timeout`` each."""
+    found = []
+    for item in error.errors(include_url=False, include_input=False):
+        place = prefix
+        for key in item["loc"]:
+            if isinstance(key, int):
+                place += f"[{key}]"
+            else:
+                place += f".{key}" if place else str(key)
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "there is no such option"
+        found.append(f"{place}: {message}" if place else message)
+    return ConfigError("; ".join(found), where=where)
+
+
+def _find(name_or_path: str | Path) -> Path:
+    text = str(name_or_path)
+    if "/" in text or "\\" in text or text.endswith((".yaml", ".yml")):
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise ConfigError("expected a policy file, found no file there", where=text)
+        return path
+    path = config_folder() / f"{text}.yaml"
+    if not path.is_file():
+        raise ConfigError(
+            f"no policy named {text!r} is shipped; {did_you_mean(text, shipped_policies())}; "
+            "a file's path needs a '/' or the ending .yaml"
+        )
+    return path
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_POLICY_BYTES + 1)
+        if len(data) > MAX_POLICY_BYTES:
+            raise ConfigError(f"expected at most {MAX_POLICY_BYTES:,} bytes", where=str(path))
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", where=str(path)) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"is not UTF-8 at byte {error.start}", where=str(path)) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML without aliases (a few lines of them expand to gigabytes) or repeated keys."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(
+                None, None, "aliases are not allowed; write the value out", event.start_mark
+            )
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            if isinstance(key_node, yaml.ScalarNode):
+                if key_node.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key_node.value!r} stands twice", key_node.start_mark
+                    )
+                seen.add(key_node.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _load_yaml(text: str, where: str) -> Any:
+    if len(text) > MAX_POLICY_BYTES:
+        raise ConfigError(f"expected at most {MAX_POLICY_BYTES:,} characters", where=where)
+    try:
+        return _Loader(text).get_single_data()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigError(f"not usable YAML{place}: {error.problem}", where=where) from None
+    except yaml.YAMLError:
+        raise ConfigError(
+            "not usable YAML: it holds a character that YAML forbids", where=where
+        ) from None
+    except RecursionError:
+        raise ConfigError("not usable YAML: it is nested too deeply", where=where) from None
+    except ValueError as error:  # such as a date that no calendar has
+        raise ConfigError(f"not usable YAML: {error}", where=where) from None
+
+
+def did_you_mean(name: str, known: list[str]) -> str:
+    """What is known, for the end of an error message, led by the name that comes closest."""
+    close = get_close_matches(name, known, n=1)
+    meant = f"did you mean {close[0]!r}? " if close else ""
+    return f"{meant}known: {', '.join(known) or 'none'}"
+
+
+def _shown(score: float) -> str:
+    return f"{score:.3f}".rstrip("0").rstrip(".")
