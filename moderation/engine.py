@@ -217,6 +217,8 @@ class Moderator:
         if case.stopped is not None:
             return case.stopped
         if step.spec.refines is not None and not self._in_band(step, case):
+            if not case.signals.get(step.spec.refines):
+                return f"nothing to refine: {step.spec.refines} gave no score"
             low, high = step.spec.between
             return f"sure: no score of {step.spec.refines} lies from {low:g} to {high:g}"
         return None
