@@ -138,7 +138,7 @@ class Verdict:
             )
         pieces, last = [], 0
         for begin, end in self.spans(part, at_least=at_least, categories=categories):
-            pieces += [text[last:begin], _mask(text[begin:end])]
+            pieces += [text[last:begin], mask_words(text[begin:end])]
             last = end
         return "".join([*pieces, text[last:]])
 
@@ -202,7 +202,8 @@ def verdict_schema() -> dict[str, Any]:
     return schema
 
 
-def _mask(piece: str) -> str:
+def mask_words(piece: str) -> str:
+    """Every word cut to its first letter, a spaced-out word as one: ``k i l l`` to ``k * * *``."""
     first = True
 
     def star(chunk: re.Match[str]) -> str:

@@ -1,0 +1,431 @@
+"""The command line: `moderation check`, `filters`, `policy`, `plugins`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from moderation import __version__
+from moderation.errors import ModerationError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from moderation.policy import Policy
+    from moderation.verdict import Verdict
+
+EXIT_STATUS = {"allow": 0, "review": 3, "block": 4}
+
+_STYLES = {"allow": "bold green", "review": "bold yellow", "block": "bold red"}
+_BAR = 24
+
+
+class _Commands(click.Group):
+    """Turns this package's errors into one line on standard error and exit status 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ModerationError as error:
+            click.echo(f"moderation: {error}", err=True)
+            ctx.exit(1)
+        except BrokenPipeError:
+            # The reader went away, as `head` does: not a fault of ours.
+            sys.stderr.close()
+            ctx.exit(0)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, package_name="moderation")
+def main() -> None:
+    """Judge texts by an ordered chain of filters.
+
+    \b
+    moderation check "you are a wonderful person"
+    moderation check --policy my-policy.yaml --json < comments.txt
+    moderation policy show default
+    """
+    logging.basicConfig(format="moderation: %(message)s", level=logging.WARNING)
+
+
+_policy = click.option(
+    "--policy",
+    "-p",
+    default="default",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="A shipped policy by name, or a YAML file.",
+)
+_plugin = click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    metavar="NAME|PATH",
+    help="A plugin to load beside those of the policy: an entry point, a .py file or a folder.",
+)
+
+
+@main.command()
+@click.argument("text", required=False)
+@_policy
+@_plugin
+@click.option("--file", "-f", type=click.Path(path_type=Path), help="Read texts from a file.")
+@click.option("--whole", is_flag=True, help="Read a file or standard input as one text.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each text.")
+@click.option("--include-text", is_flag=True, help="With --json: the text is part of the object.")
+@click.option("--explain", is_flag=True, help="Show everything: reasons, signals, chain, models.")
+@click.option("--mask", is_flag=True, help="Mask the words that were signalled: f***.")
+@click.option("--exhaustive", is_flag=True, help="Run every step, whatever the earlier ones said.")
+@click.option("--line-buffered", is_flag=True, help="Judge each line as it arrives.")
+@click.pass_context
+def check(
+    ctx: click.Context,
+    text: str | None,
+    policy: str,
+    plugins: Sequence[str],
+    file: Path | None,
+    whole: bool,
+    as_json: bool,
+    include_text: bool,
+    explain: bool,
+    mask: bool,
+    exhaustive: bool,
+    line_buffered: bool,
+) -> None:
+    """Judge TEXT, or every line of standard input or of a file.
+
+    \b
+    moderation check "some text"
+    tail -f comments.log | moderation check --line-buffered --json
+    moderation check --file comments.txt --mask
+
+    The exit status is that of the most severe verdict: 0 allow, 3 review, 4 block. 1 is an error
+    in a policy, a plugin or a model, 2 one in the command.
+    """
+    from moderation.engine import Moderator
+    from moderation.verdict import Action
+
+    if text is not None and file is not None:
+        raise click.UsageError("give a text or --file, not both")
+    if text is None and file is None and sys.stdin.isatty():
+        raise click.UsageError('give a text: moderation check "some text", or pipe lines in')
+    if include_text and not as_json:
+        raise click.UsageError("--include-text goes with --json")
+
+    moderator = Moderator(policy, plugins=plugins)
+    moderator.load()
+    single = text is not None or whole
+    texts: Iterable[str] = [text] if text is not None else _texts(file, whole)
+    verdicts = (
+        (moderator.moderate(line, exhaustive=exhaustive) for line in texts)
+        if line_buffered
+        else moderator.moderate_iter(texts, exhaustive=exhaustive)
+    )
+    console = _console()
+    counts = dict.fromkeys(Action, 0)
+    for number, verdict in enumerate(verdicts, start=1):
+        counts[verdict.action] += 1
+        if as_json:
+            click.echo(json.dumps(verdict.to_dict(include_text=include_text), ensure_ascii=False))
+        elif single or explain:
+            if not single:
+                console.rule(f"{number}", align="left", style="dim")
+            _print_verdict(console, verdict, moderator.policy, explain=explain, mask=mask)
+        else:
+            _print_line(console, number, verdict, mask=mask)
+        if line_buffered:
+            sys.stdout.flush()
+    total = sum(counts.values())
+    if not as_json and not single:
+        told = ", ".join(f"{count:,} {action}" for action, count in counts.items())
+        click.echo(f"{total:,} texts: {told}", err=True)
+    worst = max((action for action, count in counts.items() if count), default=Action.ALLOW)
+    ctx.exit(EXIT_STATUS[str(worst)])
+
+
+@main.command()
+@_plugin
+def filters(plugins: Sequence[str]) -> None:
+    """List the filters that a policy's steps may name, with their options."""
+    from moderation.plugins import Registry
+
+    registry = Registry(plugins)
+    console = _console()
+    for name, cls in sorted(registry.filters.items()):
+        console.print(f"[bold]{name}[/]  [dim]from {registry.origin(name)}[/]", highlight=False)
+        summary = (cls.__doc__ or "").strip().partition("\n\n")[0]
+        if summary:
+            console.print(f"  {' '.join(summary.split())}", markup=False, highlight=False)
+        for option, field in cls.model_fields.items():
+            default = "required" if field.is_required() else f"default {field.default!r}"
+            told = f" · {field.description}" if field.description else ""
+            console.print(f"  · {option} ({default}){told}", markup=False, highlight=False)
+
+
+@main.group()
+def policy() -> None:
+    """Look at policies, and check your own."""
+
+
+@policy.command(name="show")
+@click.argument("name", required=False, metavar="[NAME|FILE]")
+def policy_show(name: str | None) -> None:
+    """Print a policy as YAML; without NAME, list the shipped ones."""
+    from moderation.policy import Policy, shipped_policies
+
+    if name is None:
+        for shipped in shipped_policies():
+            click.echo(f"{shipped:<12}{Policy.load(shipped).description}")
+        return
+    found = Policy.load(name)
+    click.echo(f"# {found.name}@{found.fingerprint}")
+    click.echo(found.to_yaml(), nl=False)
+
+
+@policy.command(name="check")
+@click.argument("name", metavar="NAME|FILE")
+@_plugin
+def policy_check(name: str, plugins: Sequence[str]) -> None:
+    """Load everything that a policy names and say what is wrong with it.
+
+    The exit status is 0 where every step can run.
+    """
+    from moderation.engine import Moderator
+
+    logging.getLogger("moderation").setLevel(logging.CRITICAL)  # faults are printed below
+    moderator = Moderator(name, plugins=plugins)
+    moderator.load()
+    faults = moderator.faults()
+    for step in moderator.steps:
+        for each in step.line():
+            what = faults.get(each.spec.name) or f"reports {', '.join(sorted(each.categories))}"
+            click.echo(
+                f"{'FAULT' if each.fault else 'ok':<6}{each.spec.name} ({each.spec.filter}): {what}"
+            )
+    for category, thresholds in moderator.policy.thresholds.items():
+        limits = thresholds.model_dump(exclude_none=True)
+        told = ", ".join(f"{action} from {limit:g}" for action, limit in limits.items())
+        click.echo(f"{'':<6}{category}: {told}")
+    if faults:
+        raise ModerationError(f"{name}: {len(faults)} of its steps cannot run")
+
+
+@main.command()
+@click.option("--check", "prove", is_flag=True, help="Import each plugin and prove its filters.")
+@click.option(
+    "--folder",
+    "folders",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A folder of plugin files to look at as well.",
+)
+def plugins(prove: bool, folders: Sequence[Path]) -> None:
+    """List the plugins that are there and where they come from, without importing them."""
+    from moderation.plugins import PluginInfo, available
+
+    found: list[PluginInfo] = available(folders)
+    if not found:
+        click.echo("no plugins found")
+    faulty = 0
+    for info in found:
+        if not prove:
+            click.echo(f"{info.name}  ({info.origin})")
+            continue
+        faults = _prove(info.name)
+        faulty += bool(faults)
+        click.echo(f"{'FAULT' if faults else 'ok':<6}{info.name}  ({info.origin})")
+        for fault in faults:
+            click.echo(f"      {fault}")
+    if faulty:
+        raise ModerationError(f"{faulty} of {len(found)} plugins cannot be used")
+
+
+def _prove(name: str) -> list[str]:
+    from pydantic import ValidationError
+
+    from moderation.plugins import Registry
+    from moderation.testing import check_filter
+
+    try:
+        offered = Registry([name]).filters
+    except ModerationError as error:
+        return [str(error)]
+    faults: list[str] = []
+    for filter_name in sorted(offered.keys() - Registry().filters.keys()):
+        try:
+            filter_ = offered[filter_name]()
+        except ValidationError:
+            continue  # it has options that only a policy can give
+        faults += [f"{filter_name}: {fault}" for fault in check_filter(filter_)]
+    return faults
+
+
+def _texts(file: Path | None, whole: bool) -> Iterator[str]:
+    if file is None:
+        yield from _lines(sys.stdin.buffer, "standard input", whole)
+        return
+    try:
+        with file.open("rb") as stream:
+            yield from _lines(stream, str(file), whole)
+    except OSError as error:
+        raise ModerationError(f"{file}: cannot be read: {error.strerror}") from None
+
+
+def _lines(stream: IO[bytes], name: str, whole: bool) -> Iterator[str]:
+    lines = [stream.read()] if whole else stream
+    for number, line in enumerate(lines, start=1):
+        raw = line if whole else line.rstrip(b"\r\n")
+        if number == 1:
+            raw = raw.removeprefix(b"\xef\xbb\xbf")
+        try:
+            yield raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            # Judged all the same: a byte that is not UTF-8 must not be a way around the chain.
+            click.echo(
+                f"moderation: {name}, line {number}: byte {error.start + 1} is not UTF-8; "
+                "such bytes are read as U+FFFD",
+                err=True,
+            )
+            yield raw.decode("utf-8", errors="replace")
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    # A pipe gets whole lines, however long: only a terminal has a width to respect.
+    width = None if sys.stdout.isatty() else 10_000
+    return Console(width=width, soft_wrap=True, emoji=False)
+
+
+def _print_verdict(
+    console: Console, verdict: Verdict, policy: Policy, *, explain: bool, mask: bool
+) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    console.print(_headline(verdict))
+    console.print()
+    for index, part in enumerate(verdict.parts):
+        if part.kind != "image":
+            console.print(Text("  ") + _marked(verdict, index, mask=mask))
+    console.print()
+
+    scores = Table.grid(padding=(0, 2, 0, 0))
+    for category, score in sorted(verdict.scores.items(), key=lambda item: -item[1]):
+        thresholds = policy.thresholds.get(category)
+        limits = thresholds.model_dump(exclude_none=True) if thresholds else {}
+        called = str(thresholds.action(score)) if thresholds else "allow"
+        style = _STYLES[called] if called != "allow" else "dim"
+        full = round(score * _BAR)
+        bar = Text("█" * full, style=style) + Text("░" * (_BAR - full), style="dim")
+        told = " · ".join(f"{name} ≥ {limit:g}" for name, limit in limits.items())
+        scores.add_row(f"  {category}", bar, f"{score:.3f}", Text(told, style="dim"))
+    if verdict.scores:
+        console.print(scores)
+        console.print()
+
+    words = _words(verdict, at_least=0.0 if explain else 0.5, mask=mask)
+    if words is not None:
+        console.print(words)
+    console.print(_chain(verdict))
+    if explain:
+        _print_explanation(console, verdict)
+
+
+def _headline(verdict: Verdict) -> Text:
+    from rich.text import Text
+
+    action = str(verdict.action)
+    line = Text(f"{action.upper()}", style=_STYLES[action])
+    if verdict.degraded:
+        line.append("  degraded: not every step could judge", style="yellow")
+    if verdict.reasons:
+        line.append("  " + "; ".join(verdict.reasons), style="")
+    return line
+
+
+def _marked(verdict: Verdict, index: int, *, mask: bool) -> Text:
+    from rich.text import Text
+
+    part = verdict.parts[index]
+    text = verdict.masked(part=index) if mask else part.text
+    # Controls would act on the terminal instead of being shown.
+    shown = "".join(char if char.isprintable() or char == "\n" else "�" for char in text)
+    line = Text(shown if part.kind == "text" else f"{part.kind}: {shown}")
+    shift = 0 if part.kind == "text" else len(part.kind) + 2
+    for begin, end in verdict.spans(index):
+        line.stylize("bold red underline", begin + shift, end + shift)
+    return line
+
+
+def _words(verdict: Verdict, *, at_least: float, mask: bool) -> Text | None:
+    from rich.text import Text
+
+    from moderation.verdict import mask_words
+
+    found: dict[tuple[int, tuple[int, int]], list[str]] = {}
+    for signal in verdict.signals:
+        if signal.span and signal.score >= at_least:
+            told = f"{signal.category} {signal.score:.2f} by {signal.step}"
+            found.setdefault((signal.part, signal.span), []).append(told)
+    if not found:
+        return None
+    line = Text("  words  ", style="bold")
+    for place, ((part, (begin, end)), told) in enumerate(sorted(found.items())):
+        piece = verdict.parts[part].text[begin:end]
+        line.append(" · " if place else "", style="dim")
+        line.append(mask_words(piece) if mask else piece, style="bold")
+        line.append(f" {begin}–{end} ({', '.join(told)})", style="dim")
+    return line
+
+
+def _chain(verdict: Verdict) -> Text:
+    from rich.text import Text
+
+    line = Text("  chain  ", style="bold")
+    for place, trace in enumerate(verdict.trace):
+        line.append(" → " if place else "", style="dim")
+        line.append(trace.step, style="red" if trace.status == "failed" else "")
+        if trace.status == "ran":
+            line.append(f" {trace.ms:.2f} ms", style="dim")
+        else:
+            line.append(f" {trace.status}: {trace.reason}", style="dim")
+    return line
+
+
+def _print_explanation(console: Console, verdict: Verdict) -> None:
+    from rich.text import Text
+
+    folded = [part.folded for part in verdict.parts if part.kind != "image"]
+    for fold in folded:
+        if fold.changed:
+            console.print(Text("  read   ", style="bold") + Text(fold.text))
+    for signal in verdict.signals:
+        if signal.reason:
+            span = f" {signal.span[0]}–{signal.span[1]}" if signal.span else ""
+            console.print(
+                Text("  signal ", style="bold")
+                + Text(f"{signal.step}: {signal.category} {signal.score:.3f}{span}")
+                + Text(f"  {signal.reason}", style="dim")
+            )
+    console.print(Text("  policy ", style="bold") + Text(verdict.policy))
+    for step, fingerprint in verdict.models.items():
+        console.print(Text("  model  ", style="bold") + Text(f"{step} {fingerprint}"))
+
+
+def _print_line(console: Console, number: int, verdict: Verdict, *, mask: bool) -> None:
+    from rich.text import Text
+
+    action = str(verdict.action)
+    line = Text(f"{number:>6}  ", style="dim")
+    line.append(f"{action:<7}", style=_STYLES[action])
+    category = max(verdict.scores, key=lambda name: verdict.scores[name], default="")
+    line.append(f" {category} {verdict.scores[category]:.2f}  " if category else "  ", style="dim")
+    console.print(line + _marked(verdict, 0, mask=mask), no_wrap=True)
