@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -59,15 +59,21 @@ def model_scores(folder: str, texts: list[str]) -> Scores:
     return dict(zip(model.labels, columns, strict=True))
 
 
-def policy_scores(policy: str, texts: list[str]) -> tuple[Scores, int]:
-    """Also the number of degraded verdicts: with one of those the numbers describe a fault."""
+def policy_scores(policy: str, texts: list[str]) -> tuple[Scores, Counter[str]]:
+    """Also why steps gave no score, and how often: then the numbers are not the whole policy's."""
     verdicts = Moderator(policy).moderate_batch(texts, exhaustive=True)
     reported = {category for verdict in verdicts for category in verdict.scores}
     scores = {
         category: np.array([verdict.scores.get(category, 0.0) for verdict in verdicts])
         for category in reported
     }
-    return scores, sum(verdict.degraded for verdict in verdicts)
+    gaps = Counter(
+        f"step {trace.step} {trace.status}: {trace.reason}"
+        for verdict in verdicts
+        for trace in verdict.trace
+        if trace.status == "failed" or trace.reason == "language"
+    )
+    return scores, gaps
 
 
 def measure(rows: list[Row], scores: Scores) -> dict[str, Any]:
@@ -208,15 +214,17 @@ def main() -> int:
 
     rows = read_suite()
     texts = [row.text for row in rows]
-    degraded = 0
+    gaps: Counter[str] = Counter()
     try:
         if options.model:
             scores = model_scores(options.model, texts)
         else:
-            scores, degraded = policy_scores(options.policy, texts)
+            scores, gaps = policy_scores(options.policy, texts)
     except ModerationError as error:
         print(f"run.py: {error}", file=sys.stderr)
         return 2
+    for gap, count in gaps.most_common():
+        print(f"run.py: no score for {count} of {len(rows)} texts: {gap}", file=sys.stderr)
     if not set(scores) & set(CATEGORIES):
         print(
             f"run.py: expected scores of at least one of {', '.join(CATEGORIES)}; "
@@ -225,16 +233,10 @@ def main() -> int:
         )
         return 2
 
-    numbers = {"system": options.model or options.policy, "degraded": degraded}
+    numbers = {"system": options.model or options.policy, "gaps": dict(gaps)}
     numbers |= measure(rows, scores)
     # Wide enough for every category when the output goes to a file.
     show(numbers, Console(width=None if sys.stdout.isatty() else 120))
-    if degraded:
-        print(
-            f"run.py: {degraded} of {len(rows)} verdicts are degraded: a step failed, so these "
-            "numbers are not those of the whole policy",
-            file=sys.stderr,
-        )
     if options.json:
         options.json.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
     return 0
