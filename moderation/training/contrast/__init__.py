@@ -482,6 +482,8 @@ def _checked_rules(rules: object, place: str) -> dict[str, list[str]]:
     if not isinstance(rules, dict):
         raise ContrastError(f"{place}: rules must map names to lists of strings")
     for name, alternatives in rules.items():
+        if not isinstance(name, str):
+            raise ContrastError(f"{place}: rule name {name!r} is not a string; quote or rename it")
         if (
             not isinstance(alternatives, list)
             or not alternatives
