@@ -7,9 +7,11 @@ import importlib
 import importlib.util
 import logging
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -22,6 +24,10 @@ from moderation.filter import Filter
 from moderation.verdict import Verdict
 
 ENTRY_POINT_GROUP = "moderation.plugins"
+
+_HOOKS = tuple(sorted(name for name in vars(hookspecs) if name.startswith("moderation_")))
+# A module is in sys.modules before it has run: nobody else may pick it up half imported.
+_IMPORTING = threading.RLock()
 
 _FilterHook: TypeAlias = Callable[[], Iterable[type[Filter]]]
 
@@ -57,7 +63,7 @@ class Registry:
         self._add(importlib.import_module("moderation.filters"), "built-in filters")
         for plugin in plugins:
             if not isinstance(plugin, (str, Path)):
-                self._add(plugin, getattr(plugin, "__name__", type(plugin).__name__))
+                self._add(plugin, self._name_object(plugin))
             elif _is_path(plugin):
                 for path in _files(Path(folder or ".") / plugin):
                     self._add(_import_file(path), str(path))
@@ -65,7 +71,16 @@ class Registry:
                 entry_point, origin = _entry_point(str(plugin))
                 self._add(_import_entry_point(entry_point, origin), origin)
 
+    def _name_object(self, plugin: Any) -> str:
+        name = str(getattr(plugin, "__name__", type(plugin).__name__))
+        earlier = [own for own, other in self._manager.list_name_plugin() if other is not plugin]
+        # Two instances of one class are two plugins: two observers with two files, say.
+        numbered = (f"{name} ({number})" for number in count(2))
+        return next(own for own in chain([name], numbered) if own not in earlier)
+
     def _add(self, plugin: Any, origin: str) -> None:
+        if isinstance(plugin, type):
+            raise PluginError("expected a module or an instance, found a class", where=origin)
         try:
             self._manager.register(plugin, name=origin)
         except pluggy.PluginValidationError as error:
@@ -75,8 +90,7 @@ class Registry:
         try:
             self._manager.check_pending()
         except pluggy.PluginValidationError as error:
-            known = ", ".join(sorted(n for n in dir(hookspecs) if n.startswith("moderation_")))
-            raise PluginError(f"{error}; the hooks are {known}", where=origin) from None
+            raise PluginError(f"{error}; the hooks are {', '.join(_HOOKS)}", where=origin) from None
         implemented = self._manager.get_hookcallers(plugin)
         if not implemented:
             raise PluginError(
@@ -84,18 +98,32 @@ class Registry:
                 "with @moderation.hookimpl",
                 where=origin,
             )
+        names = {caller.name for caller in implemented}
+        for name in _HOOKS:
+            if name not in names and callable(getattr(plugin, name, None)):
+                raise PluginError(f"{name}() lacks the mark @moderation.hookimpl", where=origin)
         for caller in implemented:
+            hook = next(impl for impl in caller.get_hookimpls() if impl.plugin is plugin)
+            if hook.wrapper or hook.hookwrapper:
+                raise PluginError(f"{caller.name}() cannot be a hook wrapper", where=origin)
             if caller.name == "moderation_filters":
-                hook = next(i for i in caller.get_hookimpls() if i.plugin is plugin)
                 self._add_filters(cast(_FilterHook, hook.function), origin)
 
     def _add_filters(self, hook: _FilterHook, origin: str) -> None:
         try:
-            offered = list(hook())
+            offered: Any = hook()
+            if isinstance(offered, Iterator):  # what a generator raises counts as raised here
+                offered = list(offered)
         except Exception as error:
             raise PluginError(
                 f"moderation_filters() raised {type(error).__name__}: {error}", where=origin
             ) from error
+        if not isinstance(offered, Iterable) or isinstance(offered, (str, type)):
+            raise PluginError(
+                "moderation_filters() returns a list of filter classes, "
+                f"found {getattr(offered, '__name__', type(offered).__name__)}",
+                where=origin,
+            )
         for cls in offered:
             if not (isinstance(cls, type) and issubclass(cls, Filter)):
                 raise PluginError(
@@ -165,19 +193,20 @@ def _files(path: Path) -> list[Path]:
 def _import_file(path: Path) -> Any:
     digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
     name = f"moderation_plugin_{path.stem}_{digest}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise PluginError("not a Python file", where=str(path))
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # pydantic resolves annotations through it
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
-        raise _import_fault(error, str(path)) from error
-    return module
+    with _IMPORTING:
+        if name in sys.modules:
+            return sys.modules[name]
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise PluginError("not a Python file: its name has to end in .py", where=str(path))
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # pydantic resolves annotations through it
+        try:
+            spec.loader.exec_module(module)
+        except (Exception, SystemExit) as error:
+            del sys.modules[name]
+            raise _import_fault(error, str(path)) from error
+        return module
 
 
 def _entry_point(name: str) -> tuple[EntryPoint, str]:
@@ -197,11 +226,11 @@ def _entry_point(name: str) -> tuple[EntryPoint, str]:
 def _import_entry_point(point: EntryPoint, origin: str) -> Any:
     try:
         return point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _import_fault(error, origin) from error
 
 
-def _import_fault(error: Exception, origin: str) -> PluginError:
+def _import_fault(error: BaseException, origin: str) -> PluginError:
     line = ""
     trace = error.__traceback__
     while trace is not None:
