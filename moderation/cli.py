@@ -378,11 +378,11 @@ def _words(verdict: Verdict, *, at_least: float, mask: bool) -> Text | None:
     if not found:
         return None
     line = Text("  words  ", style="bold")
-    for place, ((part, (begin, end)), told) in enumerate(sorted(found.items())):
+    for place, ((part, (begin, end)), by) in enumerate(sorted(found.items())):
         piece = verdict.parts[part].text[begin:end]
         line.append(" · " if place else "", style="dim")
         line.append(mask_words(piece) if mask else piece, style="bold")
-        line.append(f" {begin}–{end} ({', '.join(told)})", style="dim")
+        line.append(f" {begin}–{end} ({', '.join(by)})", style="dim")
     return line
 
 

@@ -38,7 +38,7 @@ class Filter(BaseModel, ABC):
     several threads at once.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     name: ClassVar[str]
     parts: ClassVar[frozenset[str]] = frozenset({"text", "caption", "ocr"})
