@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from moderation.errors import ContentError
@@ -58,10 +57,9 @@ class Part:
                 raise ContentError("an image part needs its image")
         elif self.image is not None:
             raise ContentError(f"a {self.kind} part carries text, not an image")
-        if not self.text.isascii():
-            clean = _SURROGATE.sub("�", self.text)
-            if clean != self.text:
-                object.__setattr__(self, "text", clean)
+        if self.source is not None and (type(self.source) is not int or self.source < 0):
+            raise ContentError("a part's source is the index of a part, or None")
+        _clean(self)
 
     @cached_property
     def folded(self) -> Folded:
@@ -80,7 +78,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Message:
-    """An earlier turn of the conversation: read by guards, never judged itself."""
+    """An earlier turn of the conversation: read by guards, never judged itself.
+
+    Lone surrogates are read as in a `Part`.
+    """
 
     role: Literal["user", "assistant"]
     text: str
@@ -90,6 +91,7 @@ class Message:
             raise ContentError("a message's role is 'user' or 'assistant'")
         if not isinstance(self.text, str):
             raise ContentError(f"a message's text is a str, not {type(self.text).__name__}")
+        _clean(self)
 
 
 @dataclass(frozen=True)
@@ -103,20 +105,28 @@ class Content:
     parts: tuple[Part, ...]
     context: tuple[Message, ...] = ()
     language: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "parts", tuple(self.parts))
-        object.__setattr__(self, "context", tuple(self.context))
+        for name, kind in (("parts", Part), ("context", Message)):
+            value = getattr(self, name)
+            if not isinstance(value, Iterable):
+                raise ContentError(
+                    f"a content's {name} are {kind.__name__}s, not a {type(value).__name__}"
+                )
+            items = tuple(value)
+            for item in items:
+                if not isinstance(item, kind):
+                    raise ContentError(
+                        f"a content's {name} are {kind.__name__}s, not {type(item).__name__}"
+                    )
+            object.__setattr__(self, name, items)
         if not self.parts:
             raise ContentError("content needs at least one part")
-        for part in self.parts:
-            if not isinstance(part, Part):
-                raise ContentError(f"content is made of Parts, not of {type(part).__name__}")
         if self.language is not None:
             if not isinstance(self.language, str) or not self.language.strip():
                 raise ContentError("a content's language is a code such as 'en', or None")
-            object.__setattr__(self, "language", self.language.replace("_", "-").lower())
+            object.__setattr__(self, "language", self.language.strip().replace("_", "-").lower())
 
     @classmethod
     def of(cls, value: Content | Part | str | Iterable[Part]) -> Content:
@@ -146,8 +156,18 @@ class Content:
     def language_of(self, part: Part) -> str | None:
         """Primary language subtag of a part: what the caller said, else what was detected.
 
-        What a filter derived (a caption) is in that filter's language, not in the caller's.
+        What a filter derived (a caption) is in that filter's language, not in the caller's. The
+        code "und" says that the caller does not know either.
         """
         if self.language is not None and part.source is None:
-            return self.language.split("-", 1)[0]
+            primary = self.language.split("-", 1)[0]
+            if primary != "und":
+                return primary
         return part.language
+
+
+def _clean(sent: Part | Message) -> None:
+    if not sent.text.isascii():
+        clean = _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", sent.text)
+        if clean != sent.text:
+            object.__setattr__(sent, "text", clean)
