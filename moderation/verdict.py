@@ -10,6 +10,7 @@ from enum import IntEnum
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal, NamedTuple
+from unicodedata import category
 
 from moderation.content import Part
 from moderation.errors import ContentError
@@ -155,7 +156,8 @@ class Verdict:
                 entry["text"] = part.text
             if part.boxes:
                 entry["boxes"] = [
-                    [box.begin, box.end, box.left, box.top, box.right, box.bottom]
+                    [int(box.begin), int(box.end)]
+                    + [float(edge) for edge in (box.left, box.top, box.right, box.bottom)]
                     for box in part.boxes
                 ]
             parts.append(entry)
@@ -203,13 +205,17 @@ def verdict_schema() -> dict[str, Any]:
 
 
 def mask_words(piece: str) -> str:
-    """Every word cut to its first letter, a spaced-out word as one: ``k i l l`` to ``k * * *``."""
+    """Every word cut to its first letter, a spaced-out word as one: ``k i l l`` to ``k * * *``.
+
+    What would be all there is to see is not kept: an emoji, or a word of a single character.
+    """
     first = True
+    several = len(piece.strip()) > 1
 
     def star(chunk: re.Match[str]) -> str:
         # A later chunk of one character is a letter of a spaced-out word: k i l l -> k * * *
         nonlocal first
-        keep = 1 if first or len(chunk[0]) > 1 else 0
+        keep = (several if first else len(chunk[0]) > 1) and category(chunk[0][0]) != "So"
         first = False
         return chunk[0][:keep] + "*" * (len(chunk[0]) - keep)
 
