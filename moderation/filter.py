@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationInfo
 
 from moderation.content import Content, Part
+from moderation.errors import FilterError
 from moderation.verdict import Signal
 
 Finding: TypeAlias = Signal | Part
@@ -36,6 +37,9 @@ class Filter(BaseModel, ABC):
     A subclass sets `name`, declares its categories and implements `check_batch`. Instances are
     immutable; what `load` builds goes into private attributes. The engine may call a filter from
     several threads at once.
+
+    A filter may raise anything: the policy says what a failure means, and the trace names its type
+    and place. The message is shown only where it is a `ModerationError`, so keep texts out of it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
@@ -57,8 +61,12 @@ class Filter(BaseModel, ABC):
 
     def fingerprint(self) -> str:
         """What it judges with, in 12 hexadecimal digits: of its options, unless overridden."""
-        options = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        return hashlib.sha256(f"{self.name} {options}".encode()).hexdigest()[:12]
+        options = self.model_dump(mode="json")
+        for name in options:
+            if isinstance(getattr(self, name), (set, frozenset)):  # in no order of their own
+                options[name] = sorted(options[name], key=json.dumps)
+        told = json.dumps(options, sort_keys=True)
+        return hashlib.sha256(f"{self.name} {told}".encode()).hexdigest()[:12]
 
     @abstractmethod
     def check_batch(self, contents: Sequence[Content]) -> list[list[Finding]]:
@@ -78,11 +86,21 @@ class TextFilter(Filter):
         """Signals about one text, with spans in characters of `text`."""
 
     def check_batch(self, contents: Sequence[Content]) -> list[list[Finding]]:
-        return [
-            [
-                signal._replace(part=index)
-                for index, part in enumerate(content.parts)
-                for signal in self.check(part.text)
-            ]
-            for content in contents
-        ]
+        rows: list[list[Finding]] = []
+        for content in contents:
+            row: list[Finding] = []
+            for index, part in enumerate(content.parts):
+                found = self.check(part.text)
+                if not isinstance(found, Iterable):
+                    raise FilterError(
+                        f"check returned {type(found).__name__}; return a list of Signals, an "
+                        "empty one where nothing is found"
+                    )
+                for signal in found:
+                    if not isinstance(signal, Signal):
+                        raise FilterError(
+                            f"check found {type(signal).__name__}; it finds Signals only"
+                        )
+                    row.append(signal._replace(part=index))
+            rows.append(row)
+        return rows
