@@ -4,28 +4,43 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Hashable, Iterator, Mapping
 from difflib import get_close_matches
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import to_jsonable_python
 
 from moderation.content import PartKind
 from moderation.errors import ConfigError
 from moderation.verdict import Action
 
 MAX_POLICY_BYTES = 1_000_000
+MAX_POLICY_DEPTH = 50
 
-Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+# Strict: YAML's `yes` is not the score 1.0.
+Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
 Severity = Literal["review", "block"]
 OnError = Literal["review", "skip", "block", "raise"]
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            for key in data:
+                if key not in cls.model_fields:
+                    known = list(cls.model_fields)
+                    raise ValueError(f"there is no key {key!r}; {did_you_mean(str(key), known)}")
+        return data
 
 
 class Thresholds(_Strict):
@@ -68,21 +83,27 @@ class Step(_Strict):
     name: Annotated[str, Field(min_length=1, pattern=r"^[\w.-]+$")]
     filter: Annotated[str, Field(min_length=1)]
     options: dict[str, Any] = Field(default_factory=dict)
-    parts: Annotated[tuple[PartKind, ...], Field(min_length=1)] | None = None
+    parts: tuple[PartKind, ...] | None = None
     refines: str | None = None
     between: tuple[Score, Score] = (0.05, 0.95)
-    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] | None = None
     on_error: OnError | None = None
     fallback: Step | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.parts == ():
+            raise ValueError("parts: expected at least one kind of part, found none")
         if self.between[0] > self.between[1]:
             raise ValueError(f"between: expected [low, high], found {list(self.between)}")
         if "between" in self.model_fields_set and self.refines is None:
             raise ValueError("between: only a step that refines another has a band")
         if self.fallback is not None and self.fallback.refines is not None:
             raise ValueError("fallback: a fallback stands in for its step and cannot refine")
+        try:
+            json.dumps(to_jsonable_python(self.options))
+        except (TypeError, ValueError):
+            raise ValueError("options: expected values that JSON can carry") from None
         return self
 
     def line(self) -> Iterator[Step]:
@@ -99,7 +120,7 @@ class Policy(_Strict):
     name: Annotated[str, Field(min_length=1, pattern=r"^[^@\s]+$")]
     description: str = ""
     plugins: tuple[str, ...] = ()
-    steps: Annotated[tuple[Step, ...], Field(min_length=1)]
+    steps: tuple[Step, ...]
     thresholds: dict[str, Thresholds]
     stop_on: Severity | None = None
     unsupported_language: Literal["review", "allow"] = "review"
@@ -108,6 +129,8 @@ class Policy(_Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if not self.steps:
+            raise ValueError("steps: expected at least one step, found none")
         seen: set[str] = set()
         earlier: list[str] = []
         for step in self.steps:
@@ -128,11 +151,11 @@ class Policy(_Strict):
         """The folder of the file that it was read from: relative paths in it start there."""
         return self._folder
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """12 hexadecimal digits over everything that it says, however the file was laid out."""
         content = self.model_dump(mode="json", exclude={"description"})
-        text = json.dumps(content, sort_keys=True, ensure_ascii=False)
+        text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def decide(self, scores: Mapping[str, float]) -> tuple[Action, tuple[str, ...]]:
@@ -171,7 +194,10 @@ class Policy(_Strict):
         """Read a policy from YAML text; `where` names it in errors."""
         data = _load_yaml(text, where)
         if not isinstance(data, dict):
-            raise ConfigError("expected a mapping with steps and thresholds", where=where)
+            found = "nothing" if data is None else f"a {type(data).__name__}"
+            raise ConfigError(
+                f"expected a mapping with name, steps and thresholds, found {found}", where=where
+            )
         try:
             policy = cls.model_validate(data)
         except ValidationError as error:
@@ -216,18 +242,19 @@ def config_error(error: ValidationError, where: str, prefix: str = "") -> Config
 
 def _find(name_or_path: str | Path) -> Path:
     text = str(name_or_path)
-    if "/" in text or "\\" in text or text.endswith((".yaml", ".yml")):
-        path = Path(name_or_path)
-        if not path.is_file():
-            raise ConfigError("expected a policy file, found no file there", where=text)
-        return path
-    path = config_folder() / f"{text}.yaml"
-    if not path.is_file():
+    if (
+        isinstance(name_or_path, Path)
+        or "/" in text
+        or "\\" in text
+        or text.endswith((".yaml", ".yml"))
+    ):
+        return Path(name_or_path)
+    if text not in shipped_policies():
         raise ConfigError(
             f"no policy named {text!r} is shipped; {did_you_mean(text, shipped_policies())}; "
             "a file's path needs a '/' or the ending .yaml"
         )
-    return path
+    return config_folder() / f"{text}.yaml"
 
 
 def _read(path: Path) -> str:
@@ -238,21 +265,43 @@ def _read(path: Path) -> str:
             raise ConfigError(f"expected at most {MAX_POLICY_BYTES:,} bytes", where=str(path))
         return data.decode("utf-8-sig")
     except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", where=str(path)) from None
+        raise ConfigError(
+            f"expected a policy file that can be read: {error.strerror}", where=str(path)
+        ) from None
     except UnicodeDecodeError as error:
-        raise ConfigError(f"is not UTF-8 at byte {error.start}", where=str(path)) from None
+        raise ConfigError(
+            f"expected UTF-8, found another byte at offset {error.start}", where=str(path)
+        ) from None
+    except ValueError:  # a NUL in the path
+        raise ConfigError("expected a path, found a character that none has") from None
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML without aliases (a few lines of them expand to gigabytes) or repeated keys."""
+    """YAML that says no more than JSON could: no tags, no aliases, no repeated keys.
+
+    A few lines of aliases expand to gigabytes; a tag makes a plain value of another type, and some
+    of PyYAML's own raise anything where the value does not fit.
+    """
+
+    _depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(
-                None, None, "aliases are not allowed; write the value out", event.start_mark
-            )
-        return super().compose_node(parent, index)
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        fault = None
+        if isinstance(event, yaml.AliasEvent):
+            fault = "aliases are not allowed; write the value out"
+        elif getattr(event, "tag", None) is not None:
+            fault = "tags are not allowed; quote what should be text"
+        elif isinstance(event, yaml.ScalarEvent) and _SURROGATE.search(event.value):
+            fault = "half a character (a surrogate); write the character itself"
+        elif self._depth >= MAX_POLICY_DEPTH:
+            fault = f"expected at most {MAX_POLICY_DEPTH} levels of nesting"
+        if fault:
+            raise yaml.composer.ComposerError(None, None, fault, event.start_mark)
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
@@ -275,12 +324,11 @@ def _load_yaml(text: str, where: str) -> Any:
         mark = error.problem_mark
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise ConfigError(f"not usable YAML{place}: {error.problem}", where=where) from None
-    except yaml.YAMLError:
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
         raise ConfigError(
-            "not usable YAML: it holds a character that YAML forbids", where=where
+            f"not usable YAML at line {line}: it holds a character that YAML forbids", where=where
         ) from None
-    except RecursionError:
-        raise ConfigError("not usable YAML: it is nested too deeply", where=where) from None
     except ValueError as error:  # such as a date that no calendar has
         raise ConfigError(f"not usable YAML: {error}", where=where) from None
 
