@@ -58,9 +58,7 @@ ATTEMPTS_PER_ROW = 60
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _SENTENCE_START = re.compile(r"(^|(?<![.])[.!?]\s+)([\"'“‘(]*)([a-z])")
 _BEFORE_VOWEL = re.compile(r"\b([Aa]) (?=[aeioAEIO]|u(?!s[aeu]|ni(?!n|m)|k\b|r\b|\b))")
-_SOUNDS_LIKE_CONSONANT = re.compile(
-    r"\b([Aa])n (?=(?:eu|one\b|once\b|uni(?!n|m)))", re.IGNORECASE
-)
+_SOUNDS_LIKE_CONSONANT = re.compile(r"\b([Aa])n (?=(?:eu|one\b|once\b|uni(?!n|m)))", re.IGNORECASE)
 _ENTITIES = ("group", "other", "slur")
 _SET_KEYS = {
     "kind",
@@ -121,9 +119,7 @@ def contrast_rows(seed: int = 0, folder: Path | None = None) -> list[ContrastRow
         for position, item in enumerate(_read_list(path)):
             place = f"{path.name}, item {position + 1}"
             if not isinstance(item, dict):
-                raise ContrastError(
-                    f"{place}: expected a mapping, found {type(item).__name__}"
-                )
+                raise ContrastError(f"{place}: expected a mapping, found {type(item).__name__}")
             if set(item) == {"rules"}:
                 shared |= _checked_rules(item["rules"], place)
                 continue
@@ -168,12 +164,8 @@ class _ContrastSet:
                 f"{place}: unknown key {min(unknown)!r}; known are {sorted(_SET_KEYS)}"
             )
         kind = item.get("kind")
-        if not isinstance(kind, str) or not re.fullmatch(
-            r"[a-z0-9_]+(\.[a-z0-9_]+)+", kind
-        ):
-            raise ContrastError(
-                f"{place}: `kind` must be a dotted name, found {kind!r}"
-            )
+        if not isinstance(kind, str) or not re.fullmatch(r"[a-z0-9_]+(\.[a-z0-9_]+)+", kind):
+            raise ContrastError(f"{place}: `kind` must be a dotted name, found {kind!r}")
         self.kind = kind
         self.place = f"{place} ({kind})"
         self.labels = self._checked_labels(item.get("labels"))
@@ -187,9 +179,7 @@ class _ContrastSet:
             )
         if not self.start and not self.sentences:
             raise ContrastError(f"{self.place}: neither `sentences` nor a `grammar`")
-        self.count = (
-            self._checked_number(item.get("count", 0), "count") if self.start else 0
-        )
+        self.count = self._checked_number(item.get("count", 0), "count") if self.start else 0
         self.rules: Rules = {**vocabulary.lists, **shared, **grammar}
         self.groups = self._groups(vocabulary.groups, item.get("axes"))
         self.slurs = [
@@ -204,31 +194,19 @@ class _ContrastSet:
 
     def _checked_labels(self, labels: object) -> dict[str, float]:
         if not isinstance(labels, dict) or not labels:
-            raise ContrastError(
-                f"{self.place}: `labels` must map labels to numbers from 0 to 1"
-            )
+            raise ContrastError(f"{self.place}: `labels` must map labels to numbers from 0 to 1")
         for label, score in labels.items():
             if label not in LABELS:
                 raise ContrastError(
                     f"{self.place}: unknown label {label!r}; known are {', '.join(LABELS)}"
                 )
-            if (
-                isinstance(score, bool)
-                or not isinstance(score, int | float)
-                or not 0 <= score <= 1
-            ):
-                raise ContrastError(
-                    f"{self.place}: label {label} must be a number from 0 to 1"
-                )
+            if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
+                raise ContrastError(f"{self.place}: label {label} must be a number from 0 to 1")
         return {label: float(score) for label, score in labels.items()}
 
     def _checked_texts(self, texts: object, key: str) -> list[str]:
-        if not isinstance(texts, list) or not all(
-            isinstance(text, str) for text in texts
-        ):
-            raise ContrastError(
-                f"{self.place}: `{key}` must be a list of strings (quote them)"
-            )
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise ContrastError(f"{self.place}: `{key}` must be a list of strings (quote them)")
         return texts
 
     def _checked_number(self, number: object, key: str) -> int:
@@ -253,9 +231,7 @@ class _ContrastSet:
             yield from ((sentence, text) for text in drawn)
         if not self.start:
             return
-        possible = sum(
-            self._expansions(template) for template in dict.fromkeys(self.start)
-        )
+        possible = sum(self._expansions(template) for template in dict.fromkeys(self.start))
         if self.count > possible:
             raise ContrastError(
                 f"{self.place}: `count` is {self.count}, but the grammar has no more than "
@@ -271,8 +247,8 @@ class _ContrastSet:
                 if len(drawn) == self.count:
                     return
         raise ContrastError(
-            f"{self.place}: `count` is {self.count}, but {self.count * ATTEMPTS_PER_ROW} draws gave "
-            f"only {len(drawn)} distinct texts; lower the count or add alternatives"
+            f"{self.place}: `count` is {self.count}, but {self.count * ATTEMPTS_PER_ROW} draws "
+            f"gave only {len(drawn)} distinct texts; lower the count or add alternatives"
         )
 
     def _expansions(self, template: str) -> int:
@@ -287,9 +263,7 @@ class _ContrastSet:
         total = 1
         for name in _PLACEHOLDER.findall(template):
             if "." not in name:
-                total *= sum(
-                    self._alternatives(each) for each in dict.fromkeys(self.rules[name])
-                )
+                total *= sum(self._alternatives(each) for each in dict.fromkeys(self.rules[name]))
         return total
 
     def _fields(self, template: str, path: tuple[str, ...]) -> dict[str, set[str]]:
@@ -330,11 +304,7 @@ class _ContrastSet:
     def _draw(self, template: str, rng: random.Random) -> str:
         text = template
         while (match := re.search(r"\{([^{}.]*)\}", text)) is not None:
-            text = (
-                text[: match.start()]
-                + rng.choice(self.rules[match[1]])
-                + text[match.end() :]
-            )
+            text = text[: match.start()] + rng.choice(self.rules[match[1]]) + text[match.end() :]
         # Fields are gathered from what was drawn, not from what could have been.
         fields: dict[str, set[str]] = {}
         for name in _PLACEHOLDER.findall(text):
@@ -349,11 +319,7 @@ class _ContrastSet:
             bound["group"] = rng.choice(self._pool("group", fields))
         if "other" in fields:
             mine = bound["group"]["plural"] if "group" in bound else None
-            pool = [
-                record
-                for record in self._pool("other", fields)
-                if record["plural"] != mine
-            ]
+            pool = [record for record in self._pool("other", fields) if record["plural"] != mine]
             bound["other"] = rng.choice(pool or self._pool("other", fields))
         plurals = {
             entity: rng.choice(record["aliases"])
@@ -411,11 +377,7 @@ def vary(text: str, rng: random.Random) -> str:
         elif change == 2:
             text = text.rstrip(".")
         elif change == 3:
-            text = (
-                text + text[-1] * rng.randint(1, 3)
-                if text[-1] in ".!?"
-                else text + "..."
-            )
+            text = text + text[-1] * rng.randint(1, 3) if text[-1] in ".!?" else text + "..."
         elif change == 4:
             text = f"{text} {rng.choice(_EMOJI)}"
         elif change == 5:
@@ -461,17 +423,13 @@ def _read_vocabulary(path: Path) -> _Vocabulary:
     targets = {group["plural"] for group in groups}
     for slur in slurs:
         if slur["target"] not in targets:
-            raise ContrastError(
-                f"{path.name}: slur target {slur['target']!r} is not a group"
-            )
+            raise ContrastError(f"{path.name}: slur target {slur['target']!r} is not a group")
     return _Vocabulary(_checked_rules(document["lists"], path.name), groups, slurs)
 
 
 def _checked_record(record: object, required: Sequence[str], place: str) -> Record:
     if not isinstance(record, dict):
-        raise ContrastError(
-            f"{place}: expected a mapping, found {type(record).__name__}"
-        )
+        raise ContrastError(f"{place}: expected a mapping, found {type(record).__name__}")
     missing = [key for key in required if key not in record]
     if missing:
         raise ContrastError(f"{place}: {record} lacks {', '.join(missing)}")
@@ -489,7 +447,5 @@ def _checked_rules(rules: object, place: str) -> dict[str, list[str]]:
             or not alternatives
             or not all(isinstance(each, str) for each in alternatives)
         ):
-            raise ContrastError(
-                f"{place}: rule {name!r} must be a list of strings (quote them)"
-            )
+            raise ContrastError(f"{place}: rule {name!r} must be a list of strings (quote them)")
     return dict(rules)
