@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from moderation.filter import Filter
 from moderation.filters.classifier import ClassifierFilter
+from moderation.filters.patterns import PatternsFilter
+from moderation.filters.wordlist import WordlistFilter
 from moderation.hookspecs import hookimpl
 
 
 @hookimpl
 def moderation_filters() -> list[type[Filter]]:
     """Offer the built-in filters."""
-    return [ClassifierFilter]
+    return [ClassifierFilter, PatternsFilter, WordlistFilter]
