@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import logging
 import sys
 import threading
@@ -21,6 +22,7 @@ from moderation import hookspecs
 from moderation.content import Content
 from moderation.errors import PluginError
 from moderation.filter import Filter
+from moderation.policy import did_you_mean
 from moderation.verdict import Verdict
 
 ENTRY_POINT_GROUP = "moderation.plugins"
@@ -64,7 +66,7 @@ class Registry:
         for plugin in plugins:
             if not isinstance(plugin, (str, Path)):
                 self._add(plugin, self._name_object(plugin))
-            elif _is_path(plugin):
+            elif is_path(plugin):
                 for path in _files(Path(folder or ".") / plugin):
                     self._add(_import_file(path), str(path))
             else:
@@ -84,13 +86,12 @@ class Registry:
         try:
             self._manager.register(plugin, name=origin)
         except pluggy.PluginValidationError as error:
-            raise PluginError(str(error), where=origin) from None
+            # pluggy's first line names the plugin, which `where` does already.
+            found = "; ".join(str(error).splitlines()[1:])
+            takes = ", ".join(f"{name}({', '.join(_arguments(name))})" for name in _HOOKS)
+            raise PluginError(f"{found}; the hooks are {takes}", where=origin) from None
         except ValueError:
             raise PluginError("the plugin is named twice; name it once", where=origin) from None
-        try:
-            self._manager.check_pending()
-        except pluggy.PluginValidationError as error:
-            raise PluginError(f"{error}; the hooks are {', '.join(_HOOKS)}", where=origin) from None
         implemented = self._manager.get_hookcallers(plugin)
         if not implemented:
             raise PluginError(
@@ -99,6 +100,10 @@ class Registry:
                 where=origin,
             )
         names = {caller.name for caller in implemented}
+        for name in sorted(names.difference(_HOOKS)):
+            raise PluginError(
+                f"there is no hook {name!r}; {did_you_mean(name, list(_HOOKS))}", where=origin
+            )
         for name in _HOOKS:
             if name not in names and callable(getattr(plugin, name, None)):
                 raise PluginError(f"{name}() lacks the mark @moderation.hookimpl", where=origin)
@@ -173,7 +178,11 @@ def available(folders: Iterable[Path] = ()) -> list[PluginInfo]:
     return sorted(found, key=lambda info: info.name)
 
 
-def _is_path(plugin: str | Path) -> bool:
+def _arguments(hook: str) -> Iterable[str]:
+    return inspect.signature(getattr(hookspecs, hook)).parameters
+
+
+def is_path(plugin: str | Path) -> bool:
     return isinstance(plugin, Path) or "/" in plugin or "\\" in plugin or plugin.endswith(".py")
 
 
