@@ -307,7 +307,6 @@ def _console() -> Console:
 def _print_verdict(
     console: Console, verdict: Verdict, policy: Policy, *, explain: bool, mask: bool
 ) -> None:
-    from rich.table import Table
     from rich.text import Text
 
     console.print(_headline(verdict))
@@ -317,18 +316,20 @@ def _print_verdict(
             console.print(Text("  ") + _marked(verdict, index, mask=mask))
     console.print()
 
-    scores = Table.grid(padding=(0, 2, 0, 0))
+    width = max(map(len, verdict.scores), default=0)
     for category, score in sorted(verdict.scores.items(), key=lambda item: -item[1]):
         thresholds = policy.thresholds.get(category)
         limits = thresholds.model_dump(exclude_none=True) if thresholds else {}
         called = str(thresholds.action(score)) if thresholds else "allow"
-        style = _STYLES[called] if called != "allow" else "dim"
         full = round(score * _BAR)
-        bar = Text("█" * full, style=style) + Text("░" * (_BAR - full), style="dim")
+        line = Text(f"  {category:<{width}}  ")
+        line.append("█" * full, style=_STYLES[called] if called != "allow" else "dim")
+        line.append("░" * (_BAR - full), style="dim")
+        line.append(f"  {score:.3f}")
         told = " · ".join(f"{name} ≥ {limit:g}" for name, limit in limits.items())
-        scores.add_row(f"  {category}", bar, f"{score:.3f}", Text(told, style="dim"))
+        line.append(f"  {told}" if told else "", style="dim")
+        console.print(line)
     if verdict.scores:
-        console.print(scores)
         console.print()
 
     words = _words(verdict, at_least=0.0 if explain else 0.5, mask=mask)
