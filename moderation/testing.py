@@ -505,8 +505,8 @@ def _several_parts(subject: _Subject) -> Iterator[str]:
 
 
 def _contents_unchanged(subject: _Subject) -> Iterator[str]:
+    _ = subject.answers  # before anything else is asked: the order of the checks must not matter
     before = subject.states
-    _call("load()", subject.filter.load)
     contents = list(subject.probes.values())
     given = list(contents)
     subject.run(given, "all probes")
@@ -542,7 +542,7 @@ def _threads(subject: _Subject) -> Iterator[str]:
 
 
 def _in_a_policy(subject: _Subject) -> Iterator[str]:
-    cls, fresh = type(subject.filter), subject.fresh()
+    cls, fresh, alone = type(subject.filter), subject.fresh(), subject.alone
     options = {name: getattr(fresh, name) for name in cls.model_fields}
     categories = list(_call("categories()", fresh.categories))
     try:
@@ -557,7 +557,7 @@ def _in_a_policy(subject: _Subject) -> Iterator[str]:
     except (ModerationError, ValidationError) as error:
         yield f"in a policy: {error}"
         return
-    for (name, findings), verdict in zip(subject.alone.items(), verdicts, strict=True):
+    for (name, findings), verdict in zip(alone.items(), verdicts, strict=True):
         if verdict.trace[0].status != "ran":
             continue  # in a language that the filter does not read, say
         wanted: dict[str, float] = {}
