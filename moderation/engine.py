@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
+import operator
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
@@ -18,12 +19,14 @@ from moderation.content import Content, Part
 from moderation.errors import (
     ArtifactError,
     ConfigError,
+    ContentError,
     FilterError,
     FilterTimeout,
     ModerationError,
+    PluginError,
 )
 from moderation.filter import Filter, Finding
-from moderation.plugins import Registry
+from moderation.plugins import Registry, is_path
 from moderation.policy import OnError, Policy, Step, config_error, did_you_mean
 from moderation.verdict import Action, Signal, StepTrace, Verdict
 
@@ -34,7 +37,9 @@ MAX_ABANDONED = 4
 """Calls of one step that may hang at the same time before the step fails without being called."""
 
 MAX_PARTS = 64
-"""Parts of one content, those added by filters included."""
+"""Parts of one content beyond which filters may add no more."""
+
+_T = TypeVar("_T")
 
 Checkable: TypeAlias = Content | Part | str | Iterable[Part]
 
@@ -63,7 +68,7 @@ class Moderator:
         self.policy = policy if isinstance(policy, Policy) else Policy.load(policy)
         self._where = policy.name if isinstance(policy, Policy) else str(policy)
         own = [
-            str(self.policy.folder / name) if self.policy.folder and "/" in name else name
+            str(self.policy.folder / name) if self.policy.folder and is_path(name) else name
             for name in self.policy.plugins
         ]
         self.registry = Registry([*own, *plugins])
@@ -93,8 +98,11 @@ class Moderator:
             if self._loaded:
                 return
             for step in self.steps:
-                for each in step.line():
+                line = list(step.line())
+                for each in line:
                     each.load()
+                if line[-1].on_error == "raise" and all(each.fault for each in line):
+                    raise FilterError(f"step {line[-1].spec.name} {line[-1].fault}")
             self._models = {
                 each.spec.name: each.fingerprint
                 for step in self.steps
@@ -126,8 +134,6 @@ class Moderator:
             ContentError: an item cannot be read as content.
             FilterError: a step failed and its policy says `on_error: raise`.
         """
-        if isinstance(contents, (str, Part, Content)):
-            contents = [contents]
         return list(self.moderate_iter(contents, exhaustive=exhaustive))
 
     def moderate_iter(
@@ -139,6 +145,14 @@ class Moderator:
         """
         if not self._loaded:
             self.load()
+        if isinstance(contents, (str, Part, Content)):
+            contents = [contents]
+        elif not isinstance(contents, Iterable) or isinstance(
+            contents, (bytes, bytearray, Mapping)
+        ):
+            raise ContentError(
+                f"expected contents to iterate over, found {type(contents).__name__}"
+            )
         source = iter(contents)
         while chunk := list(islice(source, CHUNK)):
             cases = [_Case(Content.of(item)) for item in chunk]
@@ -158,15 +172,30 @@ class Moderator:
                 f"{did_you_mean(spec.filter, sorted(filters))}",
                 where=self._where,
             )
-        try:
-            filter_ = filters[spec.filter].model_validate(
-                spec.options, context={"folder": self.policy.folder}
+        cls = filters[spec.filter]
+        unread = sorted(set(spec.parts or ()) - cls.parts)
+        if unread:
+            raise ConfigError(
+                f"{place}.parts: {spec.filter} reads {', '.join(sorted(cls.parts))}, "
+                f"not {', '.join(unread)}",
+                where=self._where,
             )
+        try:
+            filter_ = cls.model_validate(spec.options, context={"folder": self.policy.folder})
+            step = _LoadedStep(spec, filter_, parent)
         except ValidationError as error:
-            options = ", ".join(filters[spec.filter].model_fields) or "none"
+            options = ", ".join(cls.model_fields) or "none"
             found = config_error(error, self._where, f"{place}.options")
             raise ConfigError(f"{found}; the options of {spec.filter} are: {options}") from None
-        step = _LoadedStep(spec, filter_, parent)
+        except ConfigError as error:
+            raise ConfigError(f"{place}: {error}", where=self._where) from None
+        except ModerationError:
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"{place}: the filter {spec.filter!r} raised {type(error).__name__}: {error}",
+                where=self.registry.origin(spec.filter),
+            ) from error
         if spec.fallback is not None:
             step.fallback = self._build(spec.fallback, f"{place}.fallback", step)
         return step
@@ -205,6 +234,9 @@ class Moderator:
                 case.skip(step, why)
         if due:
             self._judge(step, due)
+        for case in due:
+            if case.owed:
+                self._apply_on_error(case)
         for case in cases:
             case.done.add(step.spec.name)
 
@@ -217,7 +249,7 @@ class Moderator:
         if case.stopped is not None:
             return case.stopped
         if step.spec.refines is not None and not self._in_band(step, case):
-            if not case.signals.get(step.spec.refines):
+            if not case.said.get(step.spec.refines):
                 return f"nothing to refine: {step.spec.refines} gave no score"
             low, high = step.spec.between
             return f"sure: no score of {step.spec.refines} lies from {low:g} to {high:g}"
@@ -225,10 +257,8 @@ class Moderator:
 
     def _in_band(self, step: _LoadedStep, case: _Case) -> bool:
         low, high = step.spec.between
-        scores = _highest(case.signals.get(step.spec.refines or "", ()))
-        return any(
-            low <= score <= high for name, score in scores.items() if name in step.categories
-        )
+        said = case.said.get(step.spec.refines or "", {})
+        return any(low <= score <= high for name, score in said.items() if name in step.categories)
 
     def _settled(self, case: _Case) -> dict[str, float]:
         """Scores that no later step is going to replace: only these may end the chain early."""
@@ -245,40 +275,44 @@ class Moderator:
         return _highest(settled)
 
     def _judge(self, step: _LoadedStep, cases: Sequence[_Case]) -> None:
-        """Let `step` judge `cases`; what it fails on goes to its fallback, else to `on_error`."""
-        views: list[tuple[_Case, Content, list[int]]] = []
+        """Let `step` judge `cases`; what it fails on goes to its fallback."""
+        views: list[tuple[_Case, Content, list[int], str]] = []
+        failed: list[_Case] = []
         for case in cases:
             view = self._view(step, case)
             if view is not None:
                 views.append((case, *view))
-        if not views:
-            return
-        began = perf_counter()
-        outcomes = step.check([content for _, content, _ in views])
-        ms = (perf_counter() - began) * 1e3 / len(views)
-        failed: list[_Case] = []
-        for (case, _, indexes), outcome in zip(views, outcomes, strict=True):
-            if isinstance(outcome, FilterError):
-                case.trace.append(
-                    StepTrace(step.spec.name, step.spec.filter, "failed", str(outcome), ms)
-                )
-                case.degraded = True
-                if step.fallback is None:
-                    self._apply_on_error(step, case, outcome)
-                else:
+            elif case.owed:
+                failed.append(case)
+        if views:
+            began = perf_counter()
+            outcomes = step.check([content for _, content, _, _ in views])
+            ms = (perf_counter() - began) * 1e3 / len(views)
+            for (case, _, indexes, note), outcome in zip(views, outcomes, strict=True):
+                if not isinstance(outcome, FilterError):
+                    added = sum(isinstance(finding, Part) for finding in outcome)
+                    if added and len(case.parts) + added > MAX_PARTS:
+                        outcome = FilterError(
+                            f"added {added} parts to {len(case.parts)}; a content may have "
+                            f"{MAX_PARTS}"
+                        )
+                if isinstance(outcome, FilterError):
+                    case.fail(step, outcome, indexes, ms)
                     failed.append(case)
-            else:
-                self._accept(step, case, outcome, indexes, ms)
+                else:
+                    self._accept(step, case, outcome, indexes, note, ms)
         if failed and step.fallback is not None:
             self._judge(step.fallback, failed)
 
-    def _view(self, step: _LoadedStep, case: _Case) -> tuple[Content, list[int]] | None:
-        """What of the content `step` gets to see, with the indexes of those parts."""
+    def _view(self, step: _LoadedStep, case: _Case) -> tuple[Content, list[int], str] | None:
+        """What of the content `step` gets to see, the indexes of those parts, and what is amiss."""
         indexes: list[int] = []
-        blank = unread = False
+        unread: list[int] = []
+        blank = False
         for index, part in enumerate(case.parts):
             if part.kind not in step.kinds:
                 continue
+            case.seen.add(index)
             if part.kind != "image":
                 if not part.text.strip():
                     blank = True
@@ -286,7 +320,7 @@ class Moderator:
                 if step.languages is not None:
                     language = case.content.language_of(part)
                     if language is not None and language not in step.languages:
-                        unread = True
+                        unread.append(index)
                         continue
             indexes.append(index)
         if unread:
@@ -295,10 +329,11 @@ class Moderator:
             why = "language" if unread else "blank" if blank else "no part of a kind it reads"
             case.skip(step, why)
             return None
+        note = f"not read, language: part {', '.join(map(str, unread))}" if unread else ""
         if len(indexes) == len(case.content.parts) == len(case.parts):
-            return case.content, indexes
+            return case.content, indexes, note
         parts = tuple(case.parts[index] for index in indexes)
-        return replace(case.content, parts=parts), indexes
+        return replace(case.content, parts=parts), indexes, note
 
     def _accept(
         self,
@@ -306,6 +341,7 @@ class Moderator:
         case: _Case,
         findings: Sequence[Finding],
         indexes: Sequence[int],
+        note: str,
         ms: float,
     ) -> None:
         name = step.spec.name
@@ -326,16 +362,23 @@ class Moderator:
                 if signal.category not in step.categories or signal.part not in judged
             ]
         case.signals[step.head.spec.name] = signals
-        case.trace.append(StepTrace(name, step.spec.filter, "ran", "", ms, _highest(signals)))
+        scores = case.said[step.head.spec.name] = _highest(signals)
+        case.trace.append(StepTrace(name, step.spec.filter, "ran", note, ms, scores))
+        case.owed.difference_update(indexes)
 
-    def _apply_on_error(self, step: _LoadedStep, case: _Case, error: FilterError) -> None:
-        rule = step.on_error
-        if rule == "raise":
-            raise FilterError(f"step {step.spec.name}: {error}") from error
-        if rule != "skip":
-            action = Action[rule.upper()]
+    def _apply_on_error(self, case: _Case) -> None:
+        """What it means that a step failed and no fallback judged all that it should have."""
+        assert case.failure is not None
+        step, error = case.failure
+        last = list(step.line())[-1]
+        if last.on_error == "raise":
+            kind = FilterTimeout if isinstance(error, FilterTimeout) else FilterError
+            raise kind(f"step {step.spec.name}: {error}")
+        if last.on_error != "skip":
+            action = Action[last.on_error.upper()]
             case.floor = max(case.floor, action)
             case.floor_reasons.append(f"step {step.spec.name} failed: {action}")
+        case.owed.clear()
 
     def _verdict(self, case: _Case) -> Verdict:
         signals = [signal for found in case.signals.values() for signal in found]
@@ -345,10 +388,10 @@ class Moderator:
         if case.unread and self.policy.unsupported_language == "review":
             floor = max(floor, Action.REVIEW)
             why.append("a step does not read the text's language: review")
-        for kind in sorted({part.kind for part in case.content.parts} - self._kinds):
+        for kind in sorted({part.kind for part in self._unseen(case)}):
             case.degraded = True
             floor = max(floor, Action.REVIEW)
-            why.append(f"no step of the policy reads {kind} parts: review")
+            why.append(f"no step has read the {kind}: review")
         if floor > action:
             action, reasons = floor, tuple(why)
         elif floor > Action.ALLOW:
@@ -365,6 +408,14 @@ class Moderator:
             models=self._models,
         )
 
+    def _unseen(self, case: _Case) -> Iterator[Part]:
+        """Parts that no step was there to judge: a caption, say, after the last step for texts."""
+        for index, part in enumerate(case.parts):
+            blank = part.kind != "image" and not part.text.strip()
+            stopped = case.stopped is not None and part.kind in self._kinds
+            if index not in case.seen and not blank and not stopped:
+                yield part
+
 
 class _Case:
     """What is known so far about one content on its way through the chain."""
@@ -373,9 +424,13 @@ class _Case:
         "content",
         "degraded",
         "done",
+        "failure",
         "floor",
         "floor_reasons",
+        "owed",
         "parts",
+        "said",
+        "seen",
         "signals",
         "stopped",
         "trace",
@@ -386,6 +441,14 @@ class _Case:
         self.content = content
         self.parts: list[Part] = list(content.parts)
         self.signals: dict[str, list[Signal]] = {}
+        """What counts, by the name of the step that heads the line; refiners take from it."""
+        self.said: dict[str, dict[str, float]] = {}
+        """Scores as the step gave them, whatever has replaced them since."""
+        self.seen: set[int] = set()
+        """Parts that some step was there to judge."""
+        self.owed: set[int] = set()
+        """Parts that a failed step should have judged, until a fallback has."""
+        self.failure: tuple[_LoadedStep, FilterError] | None = None
         self.trace: list[StepTrace] = []
         self.done: set[str] = set()
         self.degraded = False
@@ -396,6 +459,14 @@ class _Case:
 
     def skip(self, step: _LoadedStep, why: str) -> None:
         self.trace.append(StepTrace(step.spec.name, step.spec.filter, "skipped", why))
+
+    def fail(
+        self, step: _LoadedStep, error: FilterError, indexes: Sequence[int], ms: float
+    ) -> None:
+        self.trace.append(StepTrace(step.spec.name, step.spec.filter, "failed", str(error), ms))
+        self.degraded = True
+        self.owed.update(indexes)
+        self.failure = step, error
 
 
 class _LoadedStep:
@@ -415,12 +486,17 @@ class _LoadedStep:
         self.fingerprint = ""
         self.categories: frozenset[str] = frozenset()
         self.languages: frozenset[str] | None = None
+        self._loaded = False
         self._abandoned = 0
         self._lock = threading.Lock()
         try:
-            self.categories = frozenset(filter_.categories())
+            self.categories = _names("categories", filter_.categories())
             languages = filter_.languages()
-            self.languages = None if languages is None else frozenset(languages)
+            if languages is not None:
+                self.languages = frozenset(
+                    code.replace("_", "-").lower().split("-", 1)[0]
+                    for code in _names("languages", languages)
+                )
         except ArtifactError as error:  # said once, by load
             self.fault = f"cannot be loaded: {error}"
 
@@ -431,15 +507,22 @@ class _LoadedStep:
             step = step.fallback
 
     def load(self) -> None:
+        if self._loaded:
+            return
+        self._loaded = True
         try:
             if not self.fault:
                 self.filter.load()
                 self.fingerprint = self.filter.fingerprint()
-        except Exception as error:  # noqa: BLE001  # a plugin may raise anything; the policy rules
-            self.fault = f"cannot be loaded: {_told(error)}"
+        except (KeyboardInterrupt, SystemExit):
+            self._loaded = False
+            raise
+        except BaseException as error:  # noqa: BLE001  # plugins raise anything, Rust panics
+            told = _told(error)
+            if not isinstance(error, ModerationError):  # no user text is near: say all there is
+                told += f": {error}"
+            self.fault = f"cannot be loaded: {told}"
         if self.fault:
-            if self.on_error == "raise" and self.fallback is None:
-                raise FilterError(f"step {self.spec.name} {self.fault}")
             log.error("step %s %s", self.spec.name, self.fault)
 
     def check(self, contents: Sequence[Content]) -> list[list[Finding] | FilterError]:
@@ -457,18 +540,20 @@ class _LoadedStep:
         return [outcome for content in contents for outcome in self.check([content])]
 
     def _call(self, contents: Sequence[Content]) -> list[list[Finding]]:
+        def call() -> list[list[Finding]]:
+            return self._checked(self.filter.check_batch(contents), contents)
+
         try:
             if self.spec.timeout is None:
-                found = self.filter.check_batch(contents)
-            else:
-                found = self._in_time(lambda: self.filter.check_batch(contents), self.spec.timeout)
-            return self._checked(found, contents)
-        except FilterError:
+                return call()
+            return self._in_time(call, self.spec.timeout)
+        except (FilterError, KeyboardInterrupt, SystemExit):
             raise
-        except Exception as error:  # a plugin may raise anything: the policy says what it means
-            raise FilterError(f"raised {_told(error)}") from error
+        except BaseException as error:  # noqa: BLE001  # plugins raise anything, Rust panics
+            # Not from it: a traceback would print its message, which may quote what a user wrote.
+            raise FilterError(f"raised {_told(error)}") from None
 
-    def _in_time(self, call: Callable[[], Any], seconds: float) -> Any:
+    def _in_time(self, call: Callable[[], _T], seconds: float) -> _T:
         """Run `call` on a thread of its own and stop waiting after `seconds`.
 
         A thread cannot be killed: a late one is abandoned and ends when it ends. Code that holds
@@ -477,7 +562,7 @@ class _LoadedStep:
         if self._abandoned >= MAX_ABANDONED:
             raise FilterTimeout(f"{MAX_ABANDONED} earlier calls still hang; not called again yet")
         done = threading.Event()
-        box: list[Any] = []
+        box: list[_T] = []
         fault: list[BaseException] = []
         late = False
 
@@ -505,40 +590,71 @@ class _LoadedStep:
         return box[0]
 
     def _checked(self, found: Any, contents: Sequence[Content]) -> list[list[Finding]]:
-        found = list(found)
-        if len(found) != len(contents):
-            raise FilterError(f"expected findings for {len(contents)} contents, found {len(found)}")
+        if not isinstance(found, Iterable):
+            raise FilterError(
+                f"expected a list of findings for each content, found {type(found).__name__}"
+            )
+        rows = list(found)
+        if len(rows) != len(contents):
+            raise FilterError(f"expected findings for {len(contents)} contents, found {len(rows)}")
         checked: list[list[Finding]] = []
-        for findings, content in zip(found, contents, strict=True):
-            row = [self._checked_one(finding, content) for finding in findings]
-            if len(content.parts) + sum(isinstance(one, Part) for one in row) > MAX_PARTS:
-                raise FilterError(f"added parts beyond the {MAX_PARTS} that a content may have")
-            checked.append(row)
+        for row, content in zip(rows, contents, strict=True):
+            if not isinstance(row, Iterable):
+                raise FilterError(f"expected a list of findings, found {type(row).__name__}")
+            checked.append([self._checked_one(finding, content) for finding in row])
         return checked
 
     def _checked_one(self, finding: Any, content: Content) -> Finding:
         if isinstance(finding, Signal):
             category, score, span, part, reason, _ = finding
-            if category not in self.categories:
-                raise FilterError(f"reported {category!r}, which it does not declare")
+            if not isinstance(category, str) or category not in self.categories:
+                # Not quoted: the filter may have taken it from the text.
+                known = ", ".join(sorted(self.categories)) or "none"
+                raise FilterError(f"reported a category that it does not declare; known: {known}")
+            if not isinstance(reason, str):
+                raise FilterError(f"gave a reason of type {type(reason).__name__}; expected a str")
             if type(score) is not float:  # a numpy scalar, say, which JSON cannot carry
-                score = float(score)
+                score = _number(score)
             if not 0.0 <= score <= 1.0:
                 told = "not a number" if math.isnan(score) else f"{score:g}"
                 raise FilterError(f"reported a score for {category} of {told}; expected 0 to 1")
+            try:
+                part = operator.index(part)
+                begin, end = (0, 0) if span is None else map(operator.index, span)
+            except (TypeError, ValueError):
+                raise FilterError(
+                    "expected a part and a span of whole numbers, found something else"
+                ) from None
             if not 0 <= part < len(content.parts):
                 raise FilterError(f"reported part {part} of a content of {len(content.parts)}")
             if span is not None:
-                begin, end = int(span[0]), int(span[1])
                 if not 0 <= begin < end <= len(content.parts[part].text):
                     raise FilterError(f"reported a span from {begin} to {end}, outside the text")
                 span = begin, end
             return Signal(category, score, span, part, reason)
         if isinstance(finding, Part):
-            if finding.source is None or not 0 <= finding.source < len(content.parts):
+            if finding.source is None or finding.source >= len(content.parts):
                 raise FilterError("added a part that was not derived from a part of the content")
             return finding
         raise FilterError(f"expected Signals and Parts, found {type(finding).__name__}")
+
+
+def _number(score: Any) -> float:
+    try:
+        if not isinstance(score, (str, bytes)):
+            return float(score)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise FilterError(f"reported a score of type {type(score).__name__}; expected 0 to 1")
+
+
+def _names(method: str, names: Any) -> frozenset[str]:
+    """What `method` of a filter returned, if it is names; one bare str would be its letters."""
+    if isinstance(names, Iterable) and not isinstance(names, str):
+        found = frozenset(names)
+        if all(isinstance(name, str) and name for name in found):
+            return found
+    raise ConfigError(f'{method}() returns names, as in ["en"], found {type(names).__name__}')
 
 
 def _highest(signals: Iterable[Signal]) -> dict[str, float]:
@@ -549,7 +665,7 @@ def _highest(signals: Iterable[Signal]) -> dict[str, float]:
     return scores
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     """What may be said of an error: a message of ours, else only its type and where it arose.
 
     The message of somebody else's exception may quote what a user wrote.
