@@ -265,9 +265,9 @@ def _read(path: Path) -> str:
             raise ConfigError(f"expected at most {MAX_POLICY_BYTES:,} bytes", where=str(path))
         return data.decode("utf-8-sig")
     except OSError as error:
-        raise ConfigError(
-            f"expected a policy file that can be read: {error.strerror}", where=str(path)
-        ) from None
+        missing = isinstance(error, FileNotFoundError)
+        found = "no file there" if missing else f"a fault: {error.strerror}"
+        raise ConfigError(f"expected a policy file, found {found}", where=str(path)) from None
     except UnicodeDecodeError as error:
         raise ConfigError(
             f"expected UTF-8, found another byte at offset {error.start}", where=str(path)
