@@ -48,11 +48,11 @@ class PluginInfo:
 class Registry:
     """The filters and observers of a set of loaded plugins."""
 
-    def __init__(self, plugins: Sequence[Any] = (), *, folder: Path | None = None) -> None:
+    def __init__(self, plugins: Sequence[Any] = ()) -> None:
         """Load the built-in filters and `plugins`.
 
         Each plugin is the name of an entry point, a path to a Python file or to a folder of them
-        (relative to `folder`), or an object with hook implementations.
+        (relative to the working directory), or an object with hook implementations.
 
         Raises:
             PluginError: a plugin is missing, cannot be imported, has a hook that does not exist,
@@ -67,7 +67,7 @@ class Registry:
             if not isinstance(plugin, (str, Path)):
                 self._add(plugin, self._name_object(plugin))
             elif is_path(plugin):
-                for path in _files(Path(folder or ".") / plugin):
+                for path in _files(Path(plugin)):
                     self._add(_import_file(path), str(path))
             else:
                 entry_point, origin = _entry_point(str(plugin))

@@ -100,9 +100,13 @@ class TestWhereFrom:
             assert registry.origin("turnips") == str(path)
             assert list(registry.filters["turnips"]().check("turnip")) == [Signal("turnips", 1.0)]
 
-    def test_file_relative_to_a_folder(self, tmp_path: Path) -> None:
-        plugin(tmp_path, GOOD.format(name="turnips"), "sub/here.py")
-        assert "turnips" in Registry(["./sub/here.py"], folder=tmp_path).filters
+    def test_file_relative_to_the_working_directory(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        plugin(tmp_path, GOOD.format(name="turnips"), "here.py")
+        monkeypatch.chdir(tmp_path)
+        for named in ("here.py", "./here.py"):
+            assert "turnips" in Registry([named]).filters
 
     def test_folder_takes_its_python_files_without_underscored_ones(self, tmp_path: Path) -> None:
         plugin(tmp_path, GOOD.format(name="one"), "one.py")
@@ -116,11 +120,12 @@ class TestWhereFrom:
         exec(GOOD.format(name="turnips"), module.__dict__)  # noqa: S102  # the text above
         assert Registry([module]).origin("turnips") == "turnip_shop"
 
-    def test_policy_names_a_file_beside_it(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("named", ["./turnips.py", "turnips.py", "./"])
+    def test_policy_names_a_file_beside_it(self, tmp_path: Path, named: str) -> None:
         plugin(tmp_path, GOOD.format(name="turnips"), "turnips.py")
         policy = plugin(
             tmp_path,
-            "name: p\nplugins: [./turnips.py]\nsteps: [{name: s, filter: turnips}]\n"
+            f"name: p\nplugins: [{named}]\nsteps: [{{name: s, filter: turnips}}]\n"
             "thresholds: {turnips: {review: 0.5}}\n",
             "policy.yaml",
         )
