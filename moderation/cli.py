@@ -164,7 +164,8 @@ def filters(plugins: Sequence[str]) -> None:
         if summary:
             console.print(f"  {' '.join(summary.split())}", markup=False, highlight=False)
         for option, field in cls.model_fields.items():
-            default = "required" if field.is_required() else f"default {field.default!r}"
+            value = field.get_default(call_default_factory=True, validated_data={})
+            default = "required" if field.is_required() else f"default {value!r}"
             told = f" · {field.description}" if field.description else ""
             console.print(f"  · {option} ({default}){told}", markup=False, highlight=False)
 
@@ -238,16 +239,17 @@ def plugins(prove: bool, folders: Sequence[Path]) -> None:
         if not prove:
             click.echo(f"{info.name}  ({info.origin})")
             continue
-        faults = _prove(info.name)
-        faulty += bool(faults)
-        click.echo(f"{'FAULT' if faults else 'ok':<6}{info.name}  ({info.origin})")
-        for fault in faults:
-            click.echo(f"      {fault}")
+        told = list(_prove(info.name))
+        faulty += any(word == "FAULT" for word, _ in told)
+        click.echo(f"{info.name}  ({info.origin})")
+        for word, what in told:
+            click.echo(f"  {word:<6}{what}")
     if faulty:
         raise ModerationError(f"{faulty} of {len(found)} plugins cannot be used")
 
 
-def _prove(name: str) -> list[str]:
+def _prove(name: str) -> Iterator[tuple[str, str]]:
+    """What was found out about a plugin and each of its filters: a word and the details."""
     from pydantic import ValidationError
 
     from moderation.plugins import Registry
@@ -256,15 +258,22 @@ def _prove(name: str) -> list[str]:
     try:
         offered = Registry([name]).filters
     except ModerationError as error:
-        return [str(error)]
-    faults: list[str] = []
-    for filter_name in sorted(offered.keys() - Registry().filters.keys()):
+        yield "FAULT", str(error)
+        return
+    new = sorted(offered.keys() - Registry().filters.keys())
+    if not new:
+        yield "ok", "observes verdicts, brings no filter"
+    for filter_name in new:
         try:
             filter_ = offered[filter_name]()
         except ValidationError:
-            continue  # it has options that only a policy can give
-        faults += [f"{filter_name}: {fault}" for fault in check_filter(filter_)]
-    return faults
+            yield "ok", f"{filter_name}: imported; not proved, since it needs options of a policy"
+            continue
+        faults = check_filter(filter_)
+        for fault in faults:
+            yield "FAULT", f"{filter_name}: {fault}"
+        if not faults:
+            yield "ok", f"{filter_name}: keeps the contract"
 
 
 def _texts(file: Path | None, whole: bool) -> Iterator[str]:
