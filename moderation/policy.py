@@ -96,7 +96,7 @@ class Step(_Strict):
             raise ValueError("parts: expected at least one kind of part, found none")
         if self.between[0] > self.between[1]:
             raise ValueError(f"between: expected [low, high], found {list(self.between)}")
-        if "between" in self.model_fields_set and self.refines is None:
+        if self.refines is None and self.between != type(self).model_fields["between"].default:
             raise ValueError("between: only a step that refines another has a band")
         if self.fallback is not None and self.fallback.refines is not None:
             raise ValueError("fallback: a fallback stands in for its step and cannot refine")
