@@ -1,0 +1,43 @@
+"""Training: a recipe in, a model folder out. Needs the extra `train`; serving never imports it.
+
+from moderation.training import train
+
+folder = train("configs/training/toxicity-lstm.yaml", output="my-model")
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from moderation.errors import MissingExtraError
+from moderation.training.recipe import Recipe, read_recipe
+
+__all__ = ["Recipe", "read_recipe", "train"]
+
+_NEEDED = ("torch", "pandas", "pyarrow", "sklearn", "safetensors", "onnx", "rich")
+
+
+def train(
+    recipe_path: str | Path,
+    *,
+    output: str | Path | None = None,
+    resume: bool = False,
+    runs: str | Path = "runs",
+) -> Path:
+    """Trains what the recipe says and returns the folder of the model, ready for `Classifier`.
+
+    `output` is that folder (default: the recipe's name under `runs`); it appears only when
+    everything is done. Checkpoints go to `runs`; with `resume` an interrupted run goes on from its
+    last whole epoch, and ends with the same weights.
+
+    Raises ConfigError for a recipe or data that cannot be used, TrainingError where training
+    cannot go on, ParityError where the exported graph differs from the network, and
+    MissingExtraError without the extra `train`.
+    """
+    for package in _NEEDED:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(package, extra="train", needed_for="training")
+    from moderation.training.run import train_lstm
+
+    return train_lstm(Path(recipe_path), output, Path(runs), resume=resume)

@@ -1,0 +1,346 @@
+"""Labelled rows out of files, by recipe."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moderation.errors import ConfigError, MissingExtraError
+from moderation.training.recipe import ContrastData, Recipe, TableData, data_file
+
+if TYPE_CHECKING:
+    import pandas
+
+SPLITS = ("train", "validation", "test")
+CONTRAST = "contrast"
+
+Spans = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Texts and what is known of them; every field has one entry a row.
+
+    `targets` is [n, labels] from 0 to 1, NaN where a label is not known. `spans` is None where
+    nobody marked characters. `weights` says how often a row is seen in one epoch.
+    """
+
+    texts: list[str]
+    targets: NDArray[np.float32]
+    sources: NDArray[np.str_]
+    splits: NDArray[np.str_]
+    weights: NDArray[np.float32]
+    spans: list[Spans | None]
+    kinds: NDArray[np.str_]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def where(self, chosen: NDArray[np.bool_]) -> Rows:
+        places = np.flatnonzero(chosen)
+        return Rows(
+            [self.texts[place] for place in places],
+            self.targets[places],
+            self.sources[places],
+            self.splits[places],
+            self.weights[places],
+            [self.spans[place] for place in places],
+            self.kinds[places],
+        )
+
+    def part(self, split: str) -> Rows:
+        return self.where(self.splits == split)
+
+    def fingerprint(self) -> str:
+        """Sixteen hex digits that change with any text, label, span, source or split."""
+        digest = hashlib.sha256()
+        digest.update(np.nan_to_num(self.targets, nan=-1).astype("<f4").tobytes())
+        for text, source, split, spans in zip(
+            self.texts, self.sources, self.splits, self.spans, strict=True
+        ):
+            record = json.dumps([text, str(source), str(split), spans], ensure_ascii=True)
+            digest.update(record.encode())
+        return digest.hexdigest()[:16]
+
+
+def load_rows(recipe: Recipe, recipe_path: Path) -> Rows:
+    """Everything that the recipe names, in its order.
+
+    Raises ConfigError, naming the file and the place, for a missing file or column, a label out
+    of range, an empty text, or a part without rows or with one class only.
+    """
+    parts = [
+        _contrast(recipe, item, f"{recipe_path}: data[{place}]")
+        if isinstance(item, ContrastData)
+        else _table(recipe, item, data_file(recipe_path, recipe, item.path))
+        for place, item in enumerate(recipe.data)
+    ]
+    rows = Rows(
+        [text for part in parts for text in part.texts],
+        np.concatenate([part.targets for part in parts]),
+        np.concatenate([part.sources for part in parts]),
+        np.concatenate([part.splits for part in parts]),
+        np.concatenate([part.weights for part in parts]),
+        [spans for part in parts for spans in part.spans],
+        np.concatenate([part.kinds for part in parts]),
+    )
+    _check(recipe, rows, str(recipe_path))
+    return rows
+
+
+def _check(recipe: Recipe, rows: Rows, where: str) -> None:
+    for split in ("train", "validation"):
+        targets = rows.targets[rows.splits == split]
+        if not len(targets):
+            raise ConfigError(
+                f"no {split} rows; check the split column and the sources dropped", where=where
+            )
+        for place, label in enumerate(recipe.labels):
+            known = targets[:, place][~np.isnan(targets[:, place])]
+            if not (known >= 0.5).any() or not (known < 0.5).any():
+                found = f"{int((known >= 0.5).sum())} positive, {int((known < 0.5).sum())} negative"
+                raise ConfigError(
+                    f"label {label!r}, {split} part: {found}; a label needs both to be learnt "
+                    "and calibrated: add data, or leave the label out",
+                    where=where,
+                )
+
+
+def read_table(file: Path) -> pandas.DataFrame:
+    """A CSV, JSON-lines or Parquet file, told by its ending."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise MissingExtraError("pandas", extra="train", needed_for="training") from error
+    readers: dict[str, Any] = {
+        ".csv": lambda path: pandas.read_csv(path, encoding="utf-8"),
+        ".tsv": lambda path: pandas.read_csv(path, sep="\t", encoding="utf-8"),
+        ".jsonl": lambda path: pandas.read_json(path, lines=True, encoding="utf-8"),
+        ".parquet": pandas.read_parquet,
+    }
+    if file.suffix not in readers:
+        raise ConfigError(
+            f"expected a name that ends in {', '.join(readers)}, found {file.suffix!r}",
+            where=str(file),
+        )
+    try:
+        frame: pandas.DataFrame = readers[file.suffix](file)
+    except FileNotFoundError:
+        raise ConfigError(
+            "no such file; set data_root in the recipe, or MODERATION_DATA, to its folder",
+            where=str(file),
+        ) from None
+    except (OSError, ValueError) as error:
+        # The libraries' messages may quote the file, so only their kind is passed on.
+        raise ConfigError(
+            f"cannot be read as {file.suffix[1:]} ({type(error).__name__})", where=str(file)
+        ) from error
+    return frame
+
+
+def _table(recipe: Recipe, data: TableData, file: Path) -> Rows:
+    frame = read_table(file)
+    columns = set(frame.columns)
+    mapping = data.labels
+    if mapping is None:
+        mapping = {label: label for label in recipe.labels if label in columns}
+    needed = [*data.text, *mapping.values()]
+    needed += [name for name in (data.target, data.spans, data.split, data.source) if name]
+    if missing := sorted(set(needed) - columns):
+        raise ConfigError(
+            f"no column {', '.join(missing)}; the file has {', '.join(sorted(columns))}",
+            where=str(file),
+        )
+    if data.source:
+        frame = frame[~frame[data.source].isin(data.drop)]
+    if not len(frame):
+        raise ConfigError("no rows left", where=str(file))
+    if frame[list(data.text)].isna().all(axis=1).any():
+        row = int(np.flatnonzero(frame[list(data.text)].isna().all(axis=1))[0])
+        raise ConfigError(f"row {row + 1}: no text; remove the row", where=str(file))
+    texts = (
+        frame[list(data.text)].fillna("").astype(str).agg("\n".join, axis=1).tolist()
+        if (len(data.text) > 1)
+        else frame[data.text[0]].astype(str).tolist()
+    )
+    for row, text in enumerate(texts):
+        if not text.strip():
+            raise ConfigError(f"row {row + 1}: empty text; remove the row", where=str(file))
+
+    if recipe.task == "multi_class":
+        targets = _classes(recipe, frame, str(data.target), file)
+    else:
+        targets = _labels(recipe, frame, mapping, file)
+    sources = (
+        frame[data.source].astype(str).to_numpy(dtype=np.str_)
+        if data.source
+        else np.full(len(frame), data.name or file.stem)
+    )
+    known = set(sources.tolist())
+    named = {*data.mask, *data.mask_unless, *data.weights}
+    if data.implied_zeros:
+        named |= set(data.implied_zeros.sources)
+    if unknown := sorted(named - known):
+        raise ConfigError(
+            f"mask, weights or implied_zeros name {', '.join(unknown)}, not among the sources "
+            f"{', '.join(sorted(known))}",
+            where=str(file),
+        )
+    place = {label: index for index, label in enumerate(recipe.labels)}
+    for source, rules in data.mask_unless.items():
+        for label, other in rules.items():
+            without = np.isnan(targets[:, place[other]])
+            targets[(sources == source) & without, place[label]] = np.nan
+    for source, labels in data.mask.items():
+        for label in labels:
+            targets[sources == source, place[label]] = np.nan
+    if (implied := data.implied_zeros) is not None:
+        civil = targets[:, place[implied.label]] <= implied.at_most
+        civil &= np.isin(sources, implied.sources)
+        for label in implied.labels:
+            column = targets[:, place[label]]
+            column[civil & np.isnan(column)] = 0
+    weights = np.ones(len(texts), np.float32)
+    for source, weight in data.weights.items():
+        weights[sources == source] = weight
+    for label, weight in data.positives.items():
+        scarce = targets[:, place[label]] >= 0.5
+        weights[scarce] = np.maximum(weights[scarce], weight)
+    splits = (
+        frame[data.split].astype(str).to_numpy(dtype=np.str_)
+        if data.split
+        else np.asarray([split_of(text) for text in texts])
+    )
+    if strange := sorted(set(splits.tolist()) - set(SPLITS)):
+        raise ConfigError(
+            f"column {data.split}: expected {', '.join(SPLITS)}, found {', '.join(strange[:5])}",
+            where=str(file),
+        )
+    spans: list[Spans | None] = [None] * len(texts)
+    if data.spans:
+        spans = [
+            _spans(value, text, f"{file}: row {row + 1}: {data.spans}")
+            for row, (value, text) in enumerate(zip(frame[data.spans], texts, strict=True))
+        ]
+    rows = Rows(texts, targets, sources, splits, weights, spans, np.full(len(texts), ""))
+    # Rows of which nothing is known that the recipe asks for have nothing to teach.
+    return rows.where(~np.isnan(targets).all(axis=1) | np.asarray([s is not None for s in spans]))
+
+
+def _labels(
+    recipe: Recipe, frame: pandas.DataFrame, mapping: dict[str, str], file: Path
+) -> NDArray[np.float32]:
+    import pandas
+
+    targets = np.full((len(frame), len(recipe.labels)), np.nan, np.float32)
+    for label, column in mapping.items():
+        try:
+            values = pandas.to_numeric(frame[column]).to_numpy(np.float32, na_value=np.nan)
+        except (ValueError, TypeError):
+            raise ConfigError(
+                f"column {column}: expected numbers from 0 to 1 or nothing", where=str(file)
+            ) from None
+        outside = (values < 0) | (values > 1) | np.isinf(values)
+        if outside.any():
+            row = int(np.flatnonzero(outside)[0])
+            raise ConfigError(
+                f"column {column}, row {row + 1}: expected a number from 0 to 1, "
+                f"found {values[row]:g}",
+                where=str(file),
+            )
+        targets[:, recipe.labels.index(label)] = values
+    return targets
+
+
+def _classes(
+    recipe: Recipe, frame: pandas.DataFrame, column: str, file: Path
+) -> NDArray[np.float32]:
+    place = {label: index for index, label in enumerate(recipe.labels)}
+    values = frame[column].astype(str)
+    if unknown := sorted(set(values) - set(place)):
+        raise ConfigError(
+            f"column {column}: {len(unknown)} values that labels does not name, such as "
+            f"{unknown[0][:40]!r}",
+            where=str(file),
+        )
+    targets: NDArray[np.float32] = np.eye(len(place), dtype=np.float32)[
+        [place[value] for value in values]
+    ]
+    return targets
+
+
+def _spans(value: Any, text: str, where: str) -> Spans | None:
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return None
+    try:
+        spans = tuple((int(begin), int(end)) for begin, end in value)
+    except (TypeError, ValueError):
+        raise ConfigError("expected a list of [begin, end]", where=where) from None
+    for begin, end in spans:
+        if not 0 <= begin < end <= len(text):
+            raise ConfigError(
+                f"span {begin} to {end} does not lie in a text of {len(text)} characters",
+                where=where,
+            )
+    return spans
+
+
+def split_of(text: str) -> str:
+    """90/5/5 by a hash of the text without case and spacing, so that copies stay together."""
+    key = " ".join(text.casefold().split()).encode("utf-8", "surrogatepass")
+    place = int.from_bytes(hashlib.sha256(key).digest()[:4], "big") % 100
+    return "validation" if place < 5 else "test" if place < 10 else "train"
+
+
+def _contrast(recipe: Recipe, data: ContrastData, where: str) -> Rows:
+    from moderation.training.contrast import contrast_rows
+
+    if recipe.task != "multi_label":
+        raise ConfigError("contrast rows have no classes; use them multi_label", where=where)
+    rows = contrast_rows(seed=recipe.seed)
+    targets = np.full((len(rows), len(recipe.labels)), np.nan, np.float32)
+    for row, item in enumerate(rows):
+        for place, label in enumerate(recipe.labels):
+            if label in item.labels:
+                targets[row, place] = item.labels[label]
+    return Rows(
+        [row.text for row in rows],
+        targets,
+        np.full(len(rows), CONTRAST),
+        np.asarray([row.part for row in rows], np.str_),
+        np.full(len(rows), data.weight, np.float32),
+        [None] * len(rows),
+        np.asarray([row.kind for row in rows], np.str_),
+    )
+
+
+def epoch_order(weights: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Row numbers of one epoch: a row of weight 2.5 comes twice or three times."""
+    whole = np.floor(weights)
+    copies = whole + (rng.random(len(weights)) < weights - whole)
+    return np.repeat(np.arange(len(weights)), copies.astype(np.int64))
+
+
+def batches(
+    lengths: Sequence[int] | NDArray[np.int64],
+    size: int,
+    rng: np.random.Generator,
+    *,
+    pool: int = 50,
+) -> list[NDArray[np.int64]]:
+    """Shuffled batches of rows of about the same length, so that little of a batch is padding."""
+    order = rng.permutation(len(lengths))
+    known = np.asarray(lengths)
+    result: list[NDArray[np.int64]] = []
+    for begin in range(0, len(order), size * pool):
+        chunk = order[begin : begin + size * pool]
+        chunk = chunk[np.argsort(known[chunk], kind="stable")]
+        result += [chunk[place : place + size] for place in range(0, len(chunk), size)]
+    return [result[place] for place in rng.permutation(len(result))]

@@ -1,0 +1,239 @@
+"""What to train, on what, and how: the contents of a training recipe in YAML."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from moderation.errors import ConfigError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ImpliedZeros(_Section):
+    """Where `label` is at most `at_most`, the other labels that the source leaves empty are 0.
+
+    A comment that its raters found civil in the broad sense is no threat either, so these rows
+    give the scarce labels natural negatives.
+    """
+
+    label: str
+    at_most: Fraction = 0.0
+    labels: tuple[str, ...]
+    sources: tuple[str, ...]
+
+
+class TableData(_Section):
+    """One CSV, JSON-lines or Parquet file."""
+
+    kind: Literal["table"]
+    path: str = Field(description="Relative to data_root.")
+    text: tuple[str, ...] = Field(
+        default=("text",), min_length=1, description="Columns, joined by a line break."
+    )
+    labels: dict[str, str] | None = Field(
+        default=None,
+        description="Label to column; by default every label whose column is there. "
+        "An empty mapping takes none.",
+    )
+    target: str | None = Field(default=None, description="Column with the class (multi_class).")
+    spans: str | None = Field(default=None, description="Column with [[begin, end], …].")
+    split: str | None = Field(
+        default=None, description="Column with train, validation or test; else by hash of the text."
+    )
+    source: str | None = Field(default=None, description="Column that names a row's source.")
+    name: str = Field(default="", description="The source of all rows where there is no column.")
+    drop: tuple[str, ...] = Field(default=(), description="Sources to leave out.")
+    mask: dict[str, tuple[str, ...]] = Field(
+        default={}, description="Source to the labels of it that are not used."
+    )
+    mask_unless: dict[str, dict[str, str]] = Field(
+        default={},
+        description="Source to {label: other}: label is used only where other has a value too.",
+    )
+    implied_zeros: ImpliedZeros | None = None
+    about: dict[str, str] = Field(
+        default={}, description="Source to its upstream name and licence, for the model card."
+    )
+    weights: dict[str, float] = Field(
+        default={}, description="Source to how often a row of it is seen in an epoch (default 1)."
+    )
+    positives: dict[str, float] = Field(
+        default={}, description="Scarce label to the least weight of its positive rows."
+    )
+
+
+class ContrastData(_Section):
+    """The sentences written by hand in `moderation.training.contrast`."""
+
+    kind: Literal["contrast"]
+    weight: float = Field(default=1.0, ge=0)
+
+
+class LstmModel(_Section):
+    """A bidirectional LSTM over the base's word pieces."""
+
+    kind: Literal["lstm"]
+    base: str = Field(
+        description="Folder (relative to the recipe or to $MODERATION_MODELS) or Hugging Face name "
+        "of the model whose tokenizer and token embeddings are used."
+    )
+    base_licence: str
+    emoji: int = Field(default=990, ge=0, description="Unused vocabulary places given to emoji.")
+    embedding: int = Field(default=128, ge=4)
+    hidden: tuple[int, ...] = Field(default=(96, 96), min_length=1)
+    attention: int = Field(default=4, ge=1, description="Attention heads of the pooling.")
+    dense: int = Field(default=128, ge=4)
+    spans: bool = Field(default=True, description="Train the token output.")
+    dropout: Dropout = 0.3
+    embedding_dropout: Dropout = 0.2
+    word_dropout: Dropout = 0.05
+    max_length: int = Field(default=256, ge=8)
+    stride: int = Field(default=48, ge=0)
+
+
+class DistilBertLora(_Section):
+    """A DistilBERT, or a BERT turned into one, trained by LoRA."""
+
+    kind: Literal["distilbert"]
+    base: str = Field(
+        description="Folder (relative to the recipe or to $MODERATION_MODELS) or Hugging Face name."
+    )
+    base_licence: str
+    emoji: int = Field(default=990, ge=0, description="Unused vocabulary places given to emoji.")
+    rank: int = Field(default=16, ge=1)
+    attention: int = Field(default=4, ge=1, description="Attention heads of the pooling.")
+    dense: int = Field(default=256, ge=4)
+    spans: bool = Field(default=True, description="Train the token output.")
+    dropout: Dropout = 0.1
+    word_dropout: Dropout = 0.0
+    max_length: int = Field(default=128, ge=8, description="Tokens of a text in training.")
+    window: int = Field(default=256, ge=8, description="Tokens of a window in use.")
+    stride: int = Field(default=48, ge=0)
+
+
+class Augmentation(_Section):
+    """Shares of the training rows that are changed anew in each epoch."""
+
+    disguise: Fraction = 0.0
+    fold: Fraction = 0.0
+    join: Fraction = 0.0
+
+
+class Optimisation(_Section):
+    epochs: int = Field(default=6, ge=1)
+    epoch_share: float = Field(
+        default=1.0,
+        gt=0,
+        description="Factor of all rows' weights; a small epoch means frequent checkpoints.",
+    )
+    validation_rows: int = Field(
+        default=0, ge=0, description="Validation rows drawn for the score of an epoch; 0: all."
+    )
+    batch: int = Field(default=256, ge=1)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup: Fraction = 0.05
+    clip: float = Field(default=1.0, gt=0)
+    patience: int = Field(default=2, ge=1, description="Epochs without a better score.")
+    label_weights: dict[str, float] = {}
+    positive_weights: dict[str, float] = Field(
+        default={}, description="How much more a positive of a scarce label counts in the loss."
+    )
+    span_weight: float = Field(default=0.5, ge=0)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    threads: int = Field(default=0, ge=0, description="0: all cores.")
+
+
+class CalibrationMix(_Section):
+    """Rows that Platt scaling is fitted on: validation rows, and the contrast share of them."""
+
+    contrast_share: Fraction = 0.2
+    drop: tuple[str, ...] = ()
+
+
+class Recipe(_Section):
+    """One training run. Unknown keys are errors."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    task: Literal["multi_label", "multi_class"] = "multi_label"
+    labels: tuple[str, ...] = Field(min_length=1)
+    languages: tuple[str, ...] = ("en",)
+    seed: int = Field(default=13, ge=0)
+    data_root: str = "."
+    data: tuple[Annotated[TableData | ContrastData, Field(discriminator="kind")], ...] = Field(
+        min_length=1
+    )
+    model: Annotated[LstmModel | DistilBertLora, Field(discriminator="kind")]
+    augmentation: Augmentation = Augmentation()
+    optimisation: Optimisation = Optimisation()
+    calibration: CalibrationMix = CalibrationMix()
+    notes: str = Field(default="", description="Markdown that opens the model card.")
+
+    @model_validator(mode="after")
+    def _known_labels(self) -> Recipe:
+        known = set(self.labels)
+        if len(known) != len(self.labels):
+            raise ValueError("labels: a label occurs twice")
+        if self.task == "multi_class" and len(known) < 2:
+            raise ValueError("labels: a multi_class model needs two classes or more")
+        named: dict[str, set[str]] = {
+            "optimisation.label_weights": set(self.optimisation.label_weights),
+            "optimisation.positive_weights": set(self.optimisation.positive_weights),
+        }
+        for place, data in enumerate(self.data):
+            if isinstance(data, TableData):
+                named[f"data[{place}].labels"] = set(data.labels or ())
+                named[f"data[{place}].mask"] = {x for row in data.mask.values() for x in row}
+                if data.implied_zeros:
+                    named[f"data[{place}].implied_zeros"] = {
+                        data.implied_zeros.label,
+                        *data.implied_zeros.labels,
+                    }
+                if self.task == "multi_class" and data.target is None:
+                    raise ValueError(f"data[{place}].target: a multi_class recipe names a column")
+        for where, names in named.items():
+            if unknown := sorted(names - known):
+                raise ValueError(f"{where}: {', '.join(unknown)}: not among labels")
+        return self
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """Raises ConfigError, naming file and place, where the recipe cannot be used."""
+    file = Path(path)
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError("no such recipe; give the path of a YAML file", where=str(file)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read: {error}", where=str(file)) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"not valid YAML{line}", where=str(file)) from error
+    if not isinstance(content, dict):
+        raise ConfigError("expected a mapping with name, labels, data, model…", where=str(file))
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            first["msg"].removeprefix("Value error, "),
+            where=f"{file}: {place}" if place else file.name,
+        ) from error
+
+
+def data_file(recipe_path: Path, recipe: Recipe, name: str) -> Path:
+    """Where a data file lies: under $MODERATION_DATA, else under the recipe's data_root."""
+    root = os.environ.get("MODERATION_DATA") or recipe_path.parent / recipe.data_root
+    return (Path(root) / name).resolve()

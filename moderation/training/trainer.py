@@ -1,0 +1,463 @@
+"""The training loop: any network of (ids, lengths) -> (logits, token logits).
+
+Every epoch is a function of the recipe's seed and its own number: which rows, in what order,
+changed how, dropped out where. So a run that was interrupted and resumed ends with the very
+weights of one that was not, and a checkpoint needs no generator states.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors.torch import load_file, save_file
+from tokenizers import Encoding, Tokenizer
+from torch import Tensor, nn
+
+from moderation.errors import ConfigError, ModerationError
+from moderation.training.data import Rows, Spans, batches, epoch_order
+from moderation.training.measure import selection_score
+from moderation.training.recipe import Recipe
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+# Of the harmless rows one in so many says that no word of it deserves a mark: all of them would
+# drown the few thousand that raters marked.
+UNMARKED = 8
+# Longest rows first run out of memory: a batch is at most this many tokens.
+BATCH_TOKENS = 20_000
+
+Ids = NDArray[np.int32]
+Marks = NDArray[np.float32]
+
+
+class TrainingError(ModerationError):
+    """Training cannot go on: names the epoch and what to change."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Rows as the network reads them; `marks` is the token target, NaN where nobody knows."""
+
+    ids: list[Ids]
+    marks: list[Marks | None]
+    targets: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def lengths(self) -> NDArray[np.int64]:
+        return np.fromiter(map(len, self.ids), np.int64, len(self.ids))
+
+
+def encode(rows: Rows, tokenizer: Tokenizer, max_length: int, harmless: int | None) -> Encoded:
+    """Rows cut at `max_length` tokens.
+
+    `harmless` is the place of the label whose certain absence (0) says that no word of the text
+    deserves a mark; None where no label says so.
+    """
+    encodings = tokenizer.encode_batch(rows.texts)
+    ids = [_cut(encoding.ids, max_length) for encoding in encodings]
+    marks: list[Marks | None] = []
+    for row, (encoding, spans) in enumerate(zip(encodings, rows.spans, strict=True)):
+        if spans is not None:
+            marks.append(_marks(encoding, spans)[: len(ids[row])])
+        elif harmless is not None and rows.targets[row, harmless] == 0 and row % UNMARKED == 0:
+            marks.append(np.zeros(len(ids[row]), np.float32))
+        else:
+            marks.append(None)
+    return Encoded(ids, marks, rows.targets)
+
+
+def _cut(ids: list[int], max_length: int) -> Ids:
+    if len(ids) > max_length:
+        ids = [*ids[: max_length - 1], ids[-1]]
+    return np.asarray(ids, np.int32)
+
+
+def _marks(encoding: Encoding, spans: Spans) -> Marks:
+    marks = np.zeros(len(encoding), np.float32)
+    for place, (begin, end) in enumerate(encoding.offsets):
+        if any(begin < last and first < end for first, last in spans):
+            marks[place] = 1
+    return marks
+
+
+def _join(rows: Encoded, one: int, two: int, max_length: int) -> tuple[Ids, Marks | None, Marks]:
+    """Two texts as one: what either of them is, both together are."""
+    ids = np.concatenate([rows.ids[one][:-1], rows.ids[two][1:]])
+    first, second = rows.targets[one], rows.targets[two]
+    either = np.fmax(first, second)
+    both = ~np.isnan(first) & ~np.isnan(second)
+    targets = np.where(both | (either >= 0.5), either, np.nan).astype(np.float32)
+    marks = None
+    a, b = rows.marks[one], rows.marks[two]
+    if a is not None and b is not None:
+        marks = np.concatenate([a[:-1], b[1:]])[:max_length]
+    return ids[:max_length], marks, targets
+
+
+def epoch_rows(
+    encoded: Encoded,
+    texts: list[str],
+    weights: NDArray[np.float32],
+    recipe: Recipe,
+    tokenizer: Tokenizer,
+    rng: np.random.Generator,
+) -> Encoded:
+    """The rows of one epoch: drawn by weight, a share of them disguised, folded or joined."""
+    order = epoch_order(weights, rng)
+    share = recipe.augmentation
+    ids = [encoded.ids[row] for row in order]
+    marks = [encoded.marks[row] for row in order]
+    targets = encoded.targets[order]
+    dice = rng.random(len(order))
+    length = recipe.model.max_length
+    changed = dice < share.disguise + share.fold
+    if changed.any():
+        places = np.flatnonzero(changed)
+        new = _changed_texts([texts[order[place]] for place in places], dice[places], recipe, rng)
+        for place, encoding in zip(places, tokenizer.encode_batch(new), strict=True):
+            ids[place] = _cut(encoding.ids, length)
+            mark = marks[place]
+            # Spans are not carried through a disguise, but nothing stays nothing.
+            marks[place] = (
+                np.zeros(len(ids[place]), np.float32)
+                if mark is not None and not mark.any()
+                else None
+            )
+    for place in np.flatnonzero(~changed & (dice >= 1 - share.join)):
+        one, two = int(order[place]), int(order[rng.integers(len(order))])
+        ids[place], marks[place], targets[place] = _join(encoded, one, two, length)
+    return Encoded(ids, marks, targets)
+
+
+def _changed_texts(
+    texts: list[str], dice: NDArray[np.float64], recipe: Recipe, rng: np.random.Generator
+) -> list[str]:
+    """Disguised, folded, or both: serving reads a disguised text raw and folded."""
+    import random
+
+    from moderation.normalize import fold
+    from moderation.training.disguise import disguise
+
+    generator = random.Random(int(rng.integers(2**62)))
+    share = recipe.augmentation
+    result = []
+    for text, value in zip(texts, dice, strict=True):
+        if value < share.disguise:
+            text = disguise(text, generator)
+        if value < share.disguise / 2 or value >= share.disguise:
+            text = fold(text).text
+        result.append(text if text.strip() else "?")
+    return result
+
+
+class Collator:
+    """Batches of tensors, padded to their longest row, with some words hidden while training."""
+
+    def __init__(self, tokenizer: Tokenizer, word_dropout: float = 0.0) -> None:
+        self.unknown = tokenizer.token_to_id("[UNK]") or 0
+        special = [tokenizer.token_to_id(token) for token in SPECIAL]
+        self.kept = np.asarray([place for place in special if place is not None], np.int64)
+        self.word_dropout = word_dropout
+
+    def __call__(
+        self, rows: Encoded, places: NDArray[np.int64], rng: np.random.Generator | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """ids [b, t], lengths [b], targets [b, labels] with NaN, marks [b, t] with NaN."""
+        lengths = np.fromiter((len(rows.ids[place]) for place in places), np.int64, len(places))
+        ids = np.zeros((len(places), int(lengths.max())), np.int64)
+        marks = np.full(ids.shape, np.nan, np.float32)
+        for row, place in enumerate(places):
+            ids[row, : lengths[row]] = rows.ids[place]
+            mark = rows.marks[place]
+            if mark is not None:
+                marks[row, : lengths[row]] = mark
+        if rng is not None and self.word_dropout:
+            hidden = (rng.random(ids.shape) < self.word_dropout) & ~np.isin(ids, self.kept)
+            ids[hidden] = self.unknown
+        return (
+            torch.from_numpy(ids),
+            torch.from_numpy(lengths),
+            torch.from_numpy(rows.targets[places]),
+            torch.from_numpy(marks),
+        )
+
+
+class Loss:
+    """Cross-entropy over what is known: a missing label or token mark adds nothing."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        how = recipe.optimisation
+        self.multi_class = recipe.task == "multi_class"
+        self.labels = torch.tensor([how.label_weights.get(label, 1.0) for label in recipe.labels])
+        self.positives = torch.tensor(
+            [how.positive_weights.get(label, 1.0) for label in recipe.labels]
+        )
+        self.spans = how.span_weight if recipe.model.spans else 0.0
+
+    def __call__(self, logits: Tensor, tokens: Tensor, targets: Tensor, marks: Tensor) -> Tensor:
+        if self.multi_class:
+            loss = nn.functional.cross_entropy(logits, targets)
+        else:
+            known = ~targets.isnan()
+            filled = targets.nan_to_num(0)
+            each = nn.functional.binary_cross_entropy_with_logits(
+                logits, filled, pos_weight=self.positives, reduction="none"
+            )
+            # By rows, not by known labels: a row that answers nine questions counts nine times.
+            loss = (each * known * self.labels).sum() / len(logits)
+        marked = ~marks.isnan()
+        if self.spans and marked.any():
+            each = nn.functional.binary_cross_entropy_with_logits(
+                tokens, marks.nan_to_num(0), reduction="none"
+            )
+            rows = marked.any(dim=1)
+            mean = (each * marked).sum(dim=1)[rows] / marked.sum(dim=1)[rows]
+            loss = loss + self.spans * mean.sum() / len(logits)
+        return loss
+
+
+def predict(
+    network: nn.Module, rows: Encoded, collate: Collator, size: int = 512
+) -> NDArray[np.float32]:
+    """Logits of rows, [n, labels], in their order."""
+    network.eval()
+    order = np.argsort(rows.lengths(), kind="stable")
+    result: NDArray[np.float32] | None = None
+    with torch.no_grad():
+        for begin in range(0, len(order), size):
+            places = order[begin : begin + size]
+            ids, lengths, _, _ = collate(rows, places, None)
+            logits = network(ids, lengths)[0].float().numpy()
+            if result is None:
+                result = np.empty((len(order), logits.shape[1]), np.float32)
+            result[places] = logits
+    assert result is not None
+    return result
+
+
+@dataclass
+class Progressed:
+    """How far a run has come; written beside its weights after every epoch."""
+
+    identity: str
+    epoch: int = 0
+    step: int = 0
+    best: float = -1.0
+    best_epoch: int = 0
+    history: list[dict[str, float]] | None = None
+
+
+class Run:
+    """Checkpoints of one run in a folder: `last` to go on from, `best` to ship."""
+
+    def __init__(self, folder: Path, identity: str) -> None:
+        self.folder = folder
+        self.identity = identity
+
+    def start(self, *, resume: bool) -> Progressed:
+        state = self.folder / "state.json"
+        if not resume or not state.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for file in self.folder.glob("*.safetensors"):
+                file.unlink()
+            state.unlink(missing_ok=True)
+            return Progressed(self.identity, history=[])
+        progressed = Progressed(**json.loads(state.read_text(encoding="utf-8")))
+        if progressed.identity != self.identity:
+            raise ConfigError(
+                "this run was started with another recipe or other data; train without --resume, "
+                "or give another run folder",
+                where=str(self.folder),
+            )
+        return progressed
+
+    def load(
+        self, progressed: Progressed, network: nn.Module, optimiser: torch.optim.Optimizer
+    ) -> None:
+        tensors = load_file(self.folder / f"epoch-{progressed.epoch:03d}.safetensors")
+        _restore(network, tensors)
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            if key.startswith("optimiser."):
+                _, place, name = key.split(".")
+                state.setdefault(int(place), {})[name] = value
+        groups = optimiser.state_dict()["param_groups"]
+        optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+    def save(
+        self,
+        progressed: Progressed,
+        network: nn.Module,
+        optimiser: torch.optim.Optimizer,
+    ) -> None:
+        # What is frozen comes from the base, now as then.
+        tensors = {
+            f"network.{name}": value.detach()
+            for name, value in network.named_parameters()
+            if value.requires_grad
+        }
+        if progressed.best_epoch == progressed.epoch:
+            self._write(tensors, "best.safetensors")
+        for place, values in optimiser.state_dict()["state"].items():
+            for name, value in values.items():
+                tensors[f"optimiser.{place}.{name}"] = value
+        self._write(tensors, f"epoch-{progressed.epoch:03d}.safetensors")
+        temporary = self.folder / "state.json.part"
+        temporary.write_text(json.dumps(vars(progressed), indent=1) + "\n", encoding="utf-8")
+        os.replace(temporary, self.folder / "state.json")
+        # The optimiser's moments are twice the weights: only the last epoch is gone on from.
+        for file in self.folder.glob("epoch-*.safetensors"):
+            if file.name != f"epoch-{progressed.epoch:03d}.safetensors":
+                file.unlink()
+
+    def _write(self, tensors: dict[str, Tensor], name: str) -> None:
+        temporary = self.folder / f"{name}.part"
+        save_file({key: value.contiguous() for key, value in tensors.items()}, temporary)
+        os.replace(temporary, self.folder / name)
+
+    def best(self, network: nn.Module) -> None:
+        _restore(network, load_file(self.folder / "best.safetensors"))
+
+
+def _restore(network: nn.Module, tensors: dict[str, Tensor]) -> None:
+    parameters = dict(network.named_parameters())
+    with torch.no_grad():
+        for key, value in tensors.items():
+            if key.startswith("network."):
+                parameters[key.removeprefix("network.")].copy_(value)
+
+
+def identity(recipe: Recipe, fingerprint: str) -> str:
+    content = json.dumps([recipe.model_dump(mode="json"), fingerprint], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def fit(
+    network: nn.Module,
+    train: Rows,
+    validation: Rows,
+    recipe: Recipe,
+    tokenizer: Tokenizer,
+    run: Run,
+    *,
+    resume: bool,
+    console: Console,
+    report: Callable[[dict[str, Any]], None] | None = None,
+) -> Progressed:
+    """Trains until the score on the validation part stops rising; the best weights are in `run`.
+
+    Raises TrainingError where the loss is not a number.
+    """
+    how = recipe.optimisation
+    if how.threads:
+        torch.set_num_threads(how.threads)
+    harmless = recipe.labels.index("toxic") if "toxic" in recipe.labels else None
+    encoded = encode(train, tokenizer, recipe.model.max_length, harmless)
+    validation = validation.where(_drawn(len(validation), how.validation_rows, recipe.seed))
+    held = encode(validation, tokenizer, recipe.model.max_length, harmless)
+    collate = Collator(tokenizer, recipe.model.word_dropout)
+    loss_of = Loss(recipe)
+    learnt = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(
+        learnt, lr=how.learning_rate, weight_decay=how.weight_decay, fused=True
+    )
+    weights = train.weights * np.float32(how.epoch_share)
+    progressed = run.start(resume=resume)
+    if progressed.epoch:
+        run.load(progressed, network, optimiser)
+    history = progressed.history = progressed.history or []
+    # Steps of an epoch differ by a few, as rows are drawn anew; the schedule needs only a plan.
+    planned = how.epochs * max(1, int(float(weights.sum()) // how.batch))
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[loss]}"),
+        console=console,
+        disable=not console.is_terminal,
+    ) as progress:
+        while progressed.epoch < how.epochs:
+            if progressed.epoch - progressed.best_epoch >= how.patience and progressed.best_epoch:
+                break
+            number = progressed.epoch + 1
+            rng = np.random.default_rng([recipe.seed, number])
+            torch.manual_seed(recipe.seed * 1_000_003 + number)
+            rows = epoch_rows(encoded, train.texts, weights, recipe, tokenizer, rng)
+            plan = _capped(batches(rows.lengths(), how.batch, rng), rows.lengths())
+            bar = progress.add_task(f"epoch {number}", total=len(plan), loss="")
+            network.train()
+            total = 0.0
+            for count, places in enumerate(plan, 1):
+                for group in optimiser.param_groups:
+                    group["lr"] = how.learning_rate * _schedule(
+                        progressed.step / planned, how.warmup
+                    )
+                ids, lengths, targets, marks = collate(rows, places, rng)
+                with torch.autocast("cpu", torch.bfloat16, enabled=how.precision == "bfloat16"):
+                    logits, tokens = network(ids, lengths)
+                loss = loss_of(logits.float(), tokens.float(), targets, marks)
+                value = float(loss.detach())
+                if not np.isfinite(value):
+                    raise TrainingError(
+                        f"epoch {number}, step {count}: the loss is {value}; lower "
+                        "optimisation.learning_rate or optimisation.clip"
+                    )
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                nn.utils.clip_grad_norm_(learnt, how.clip)
+                optimiser.step()
+                progressed.step += 1
+                total += value
+                progress.update(bar, completed=count, loss=f"loss {total / count:.4f}")
+            with torch.autocast("cpu", torch.bfloat16, enabled=how.precision == "bfloat16"):
+                logits = predict(network, held, collate)
+            score, details = selection_score(logits, validation, recipe)
+            progressed.epoch = number
+            if score > progressed.best:
+                progressed.best, progressed.best_epoch = score, number
+            record = {"epoch": number, "loss": total / len(plan), "score": score, **details}
+            history.append(record)
+            run.save(progressed, network, optimiser)
+            console.print(
+                f"epoch {number}: loss {total / len(plan):.4f}, validation score {score:.4f}"
+            )
+            if report:
+                report(record)
+    return progressed
+
+
+def _drawn(count: int, wanted: int, seed: int) -> NDArray[np.bool_]:
+    chosen = np.ones(count, np.bool_)
+    if 0 < wanted < count:
+        chosen[np.random.default_rng(seed).permutation(count)[wanted:]] = False
+    return chosen
+
+
+def _capped(plan: list[NDArray[np.int64]], lengths: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    result: list[NDArray[np.int64]] = []
+    for places in plan:
+        longest = int(lengths[places].max())
+        pieces = -(-len(places) * longest // BATCH_TOKENS)
+        result += np.array_split(places, pieces)
+    return result
+
+
+def _schedule(done: float, warmup: float) -> float:
+    """Linear warm-up, then linear decay to a twentieth."""
+    if done < warmup:
+        return max(done / warmup, 0.01)
+    return max(1 - (done - warmup) / (1 - warmup), 0.05)
