@@ -114,3 +114,20 @@ def test_shipped_policies_are_listed_and_usable() -> None:
     for name in names:
         checked = CliRunner().invoke(main, ["policy", "check", name])
         assert checked.exit_code == 0, checked.output
+
+
+def test_walkthrough_is_what_the_chain_says_but_for_its_numbers() -> None:
+    """Structure and words; to renew the page: python docs/make_walkthrough.py."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "docs" / "make_walkthrough.py"), "--print"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    written = (ROOT / "docs" / "walkthrough.md").read_text(encoding="utf-8")
+
+    def headings(page: str) -> list[str]:
+        return [line for line in page.splitlines() if line.startswith(("## ", "`"))]
+
+    assert headings(done.stdout) == headings(written)
+    assert "nobody wants you here, you fucking idiot" in done.stdout
