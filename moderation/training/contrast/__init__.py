@@ -59,6 +59,8 @@ _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _SENTENCE_START = re.compile(r"(^|(?<![.])[.!?]\s+)([\"'“‘(]*)([a-z])")
 _BEFORE_VOWEL = re.compile(r"\b([Aa]) (?=[aeioAEIO]|u(?!s[aeu]|ni(?!n|m)|k\b|r\b|\b))")
 _SOUNDS_LIKE_CONSONANT = re.compile(r"\b([Aa])n (?=(?:eu|one\b|once\b|uni(?!n|m)))", re.IGNORECASE)
+# "these the deaf": some plurals bring their own article.
+_DOUBLE_DETERMINER = re.compile(r"\b(the|these|those|any|many|several|my|our) the\b", re.IGNORECASE)
 _ENTITIES = ("group", "other", "slur")
 _SET_KEYS = {
     "kind",
@@ -340,6 +342,7 @@ class _ContrastSet:
 
 def _tidy(text: str) -> str:
     text = re.sub(r"\s+([,.!?;])(?=\s|$)", r"\1", re.sub(r"\s+", " ", text)).strip()
+    text = _DOUBLE_DETERMINER.sub(r"\1", text)
     text = _SOUNDS_LIKE_CONSONANT.sub(r"\1 ", _BEFORE_VOWEL.sub(r"\1n ", text))
     return _SENTENCE_START.sub(lambda m: m[1] + m[2] + m[3].upper(), text)
 
