@@ -1,7 +1,7 @@
 """The words that a disguise may hide, and the reading of one disguised word.
 
-``lexicon.txt`` is loaded on the first text that needs it. Everything here works on lower-case
-Latin text; ``normalize`` finds the places and keeps the offsets.
+``lexicon.txt`` is loaded on the first text. Everything here works on lower-case Latin text;
+``normalize`` finds the places and keeps the offsets.
 """
 
 from __future__ import annotations
@@ -9,92 +9,52 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
-from itertools import groupby, product
+from itertools import groupby, pairwise, product
 from math import log
 from pathlib import Path
 
-# Two letters make a word of ordinary prose only here; the vocabulary's own are mostly debris.
-SHORT_WORDS = frozenset(
-    "ad ah ai al am an as at be by da de do ed eh el et eu ex go ha he hi hm id if im in is it jo "
-    "la le lo me mr ms my no of oh ok on or pc pm re so to tv uh uk um un up ur us vs we xd ya ye "
-    "yo".split()
+# Stems that are abuse or profanity in any spelling, the plainest of them, and what else can be
+# wished on somebody in words run together.
+_CORE = re.compile("fuck|shit|bitch|nigg|cunt|fagg|whore|slut|dick|asshole|puss")
+_PLAINEST = re.compile("fuck|shit|bitch|nigg|cunt|fagg")
+# Read with a letter doubled; elsewhere other languages have words for it (dykke, slutt, rappe).
+_DOUBLED = re.compile(_PLAINEST.pattern + "|dick|asshole|pussy")
+_DEED = re.compile(_CORE.pattern + "|kill|hate|rape|stab|shoot|hang|murder")
+_WHOM = frozenset(
+    ("you", "yourself", "urself", "yourselves", "him", "her", "them", "themselves", "all")
 )
+# Words of four letters that are read even where one half of them is a word of prose (sh it).
+_HALVED = frozenset(("fuck", "shit", "cunt", "dick", "cock", "porn", "slut"))
 # What people write alone: words, initials of words, and what is left of a contraction.
 _LONE_LETTERS = frozenset("abcdikmnorstuwxy")
-# Pieces that run-on abuse is made of; names (Penistone, Dickson) are not.
-_RUN_ON = frozenset(
-    "a all and are at be before boy die dont every fat for get girl give go going had hang hate "
-    "have he her him his how i in is it its just kill like little love man me mother my now of off "
-    "old on one ones out people please really self sexy shoot should so stop stupid suck sucks "
-    "that the them then these they this those to today together too u ugly up ur us want we white "
-    "black jew jews muslims gays what who will with women wont you your youre yourself yourselves "
-    "yours off over head big small dirty little dick mouth face trump biden him them himself "
-    "herself themselves".split()
-)
-_RUN_ON_STEM = re.compile("fuck|shit|bitch|nigg|cunt|fagg|kill|whore|slut|suck|hate|rape|die")
 
-# Characters that stand for a letter inside a listed word. The first table decides which words
-# come into question (each letter and what stands for it share a class), the second what is
-# allowed for each letter.
-_CLASSES = str.maketrans(
-    "i1!|¡l"
-    + "0°"
-    + "3€"
-    + "4@"
-    + "5$§z"
-    + "7+†"
-    + "8"
-    + "69q"
-    + "(<{[¢©"
-    + "vµ"
-    + "#"
-    + "×"
-    + "¥",
-    "111111"
-    + "oo"
-    + "ee"
-    + "aa"
-    + "ssss"
-    + "ttt"
-    + "b"
-    + "ggg"
-    + "cccccc"
-    + "uu"
-    + "h"
-    + "x"
-    + "y",
-)
+# What stands for a letter inside a listed word, and the few letters that stand for others.
 _STANDS_FOR = {
-    "a": "a4@",
-    "b": "b8",
-    "c": "c(<{\\[¢©",
-    "e": "e3€",
-    "g": "g69q",
-    "h": "h#",
-    "i": "i1!|¡l",
-    "l": "l1!|¡i",
-    "o": "o0°",
-    "s": "s5$§z",
-    "t": "t7+†",
-    "u": "uvµ",
-    "x": "x×",
-    "y": "y¥",
-    "z": "z2",
+    "a": "4@",
+    "b": "8",
+    "c": "(<{[¢©",
+    "e": "3€",
+    "g": "69q",
+    "h": "#",
+    "i": "1!|¡l",
+    "l": "1!|¡i",
+    "o": "0°",
+    "s": "5$§z",
+    "t": "7+†",
+    "u": "vµ",
+    "x": "×",
+    "y": "¥",
 }
-# In an ordinary word only the plainest substitutions are read, and only between letters.
-_PLAIN_DIGITS = {
-    "0": "o",
-    "1": "il",
-    "3": "e",
-    "4": "a",
-    "5": "s",
-    "7": "t",
-    "@": "a",
-    "$": "s",
-    "!": "i",
-}
-_ALL_SYMBOLS = {"@$$": "ass", "@$$hole": "asshole", "5h17": "shit", "5hit": "shit"}
-# One visible letter, and stars for the rest, as newspapers print them.
+_SWAPS = {"i": "l", "l": "i", "u": "v", "g": "q", "s": "z"}
+# Spellings that share a class may be the same word; "i" and "l" are told apart later.
+_CLASSES = str.maketrans(
+    {sign: letter for letter, signs in _STANDS_FOR.items() for sign in signs} | {"l": "i"}
+)
+# In an ordinary word only the plainest signs are read, and only between letters.
+_PLAIN_SIGNS = {"0": "o", "1": "il", "3": "e", "4": "a", "5": "s", "7": "t"}
+_PLAIN_SIGNS |= {"@": "a", "$": "s", "!": "i"}
+_ALL_SIGNS = {"@$$": "ass", "@$$hole": "asshole", "5h17": "shit", "5hit": "shit"}
+# One visible letter and stars for the rest, as newspapers print it.
 _INITIALS = {
     "f***": "fuck",
     "f****": "fucks",
@@ -109,100 +69,104 @@ _INITIALS = {
     "n*****": "nigger",
     "n******": "niggers",
     "p****": "pussy",
+    "a**": "ass",
     "a******": "asshole",
-    "a*******": "assholes",
 }
-_MASK = re.compile("[*#%&?^~_.+=\u2026\u2022\u203c-\u2bff\U0001f000-\U0001faff-]")
-_LONGEST = 40
+_SIGN = "*#%&?^~_.+=\u2026\u2022\u203c-\u2bff\U0001f000-\U0001faff-"
+_MASKED = re.compile(rf"(\*?)([a-z0-9@$][a-z0-9@$!{_SIGN}]*[a-z0-9@$]|[a-z0-9@$])(\**)")
+_GAP = re.compile(f"([a-z]+)[{_SIGN}]+([a-z]+)")
+_NUMERAL = re.compile("^[ivxlcm]+$|[^i]iii$")
+_TRIPLE = re.compile(r"(.)\1\1")
+_LONGEST = 40  # no longer word is read; keeps every reading cheap
 
 
 class Lexicon:
-    """Known words by rank (0 is the most frequent) and listed words by priority."""
+    """Known words by rank (0 is the most frequent), and the listed ones, which disguises hide.
+
+    ``strong`` words are never ordinary prose. ``clean`` are the words that no rule looks at.
+    """
 
     def __init__(self, source: str) -> None:
-        sections = dict(re.findall(r"^\[(\w+)\]\n([^\[]*)", source, re.MULTILINE))
-        strong = list(_inflected(sections["strong"]))
-        self.listed = {w: i for i, w in enumerate((*strong, *_inflected(sections["listed"])))}
-        self.strong = frozenset(strong)
-        self.aliases = {
-            alias: word
-            for line in sections["aliases"].splitlines()
-            for word, _, aliases in [line.partition(" = ")]
-            for alias in aliases.split()
+        sections = {
+            name: body.splitlines()
+            for name, body in re.findall(r"^\[(\w+)\]\n([^\[]*)", source, re.MULTILINE)
         }
-        ranked = sections["ranked"].split()
+        words = {name: " ".join(lines).split() for name, lines in sections.items()}
+        strong = list(_inflected(sections["strong"]))
+        self.strong = frozenset(strong)
+        # Earlier words win where a mask fits several.
+        self.listed = dict.fromkeys((*strong, *_inflected(sections["listed"])))
+        self.aliases = {
+            alias: line.split(" = ")[0]
+            for line in sections["aliases"]
+            for alias in line.partition(" = ")[2].split()
+        }
+        self.short = frozenset(words["short"])
+        self.joined = frozenset(words["joined"])
         self.rank = dict.fromkeys(self.listed, 5000)
-        self.rank |= dict.fromkeys(sections["chat"].split(), 3000)
-        self.rank |= dict.fromkeys(SHORT_WORDS, 50)
-        self.rank |= {w: i for i, w in enumerate(ranked)}
-        self.harmless = frozenset(sections["harmless"].split())
-        self.known = self.harmless.union(self.rank)
+        self.rank |= dict.fromkeys(words["chat"], 3000)
+        self.rank |= dict.fromkeys(words["joined"], 3000)
+        self.rank |= dict.fromkeys(words["short"], 50)
+        self.rank |= {word: rank for rank, word in enumerate(words["ranked"])}
+        self.known = frozenset(words["harmless"]).union(self.rank)
         self.by_class: dict[str, list[str]] = {}
         self.by_shape: dict[tuple[int, str], list[str]] = {}
         for word in self.listed:
-            self.by_class.setdefault(_class_of(word), []).append(word)
-            self.by_shape.setdefault((len(word), word[0]), []).append(word)
-            self.by_shape.setdefault((len(word), ""), []).append(word)
-        # Halves of strong words that are no words themselves: the only trace of a split word.
+            self.by_class.setdefault(class_of(word), []).append(word)
+            for first in (word[0], ""):
+                self.by_shape.setdefault((len(word), first), []).append(word)
+        # Halves of strong words that are no words of prose: the one trace that a split leaves.
+        halves = {
+            (word, (word[:cut], word[cut:]))
+            for word in strong
+            for cut in range(1, len(word))
+            if len(word) > 3
+        }
         self.fragments = frozenset(
             half
-            for word in strong
-            if len(word) > 3
-            for cut in range(1, len(word))
-            for half in (word[:cut], word[cut:])
-            if self.is_split(word, (word[:cut], word[cut:])) and not self.is_ordinary(half)
+            for word, parts in halves
+            if self.is_split(word, parts)
+            for half in parts
+            if not self.is_ordinary(half)
         )
-        self.prefixes = frozenset(word[:cut] for word in strong for cut in range(1, len(word) + 1))
-        # The words that no rule has to look at.
-        contractions = (
-            f"{word}'{end}" for word in _CONTRACTED for end in _CONTRACTED[word].split()
-        )
-        self.clean = (self.known | {"a", "i", "u", *contractions}) - self.fragments
+        self.prefixes = frozenset(first for _, (first, _) in halves).union(strong)
+        self.clean = self.known.union(words["contracted"], "aiu") - self.fragments
 
     def is_ordinary(self, word: str) -> bool:
         """Say whether prose uses ``word`` by itself, so that its neighbours prove nothing."""
         if len(word) < 3:
-            return word in SHORT_WORDS or word in _LONE_LETTERS
-        return word in self.listed or self.rank.get(word, 9999) < 6000
+            return word in self.short or word in _LONE_LETTERS
+        return word in self.listed or self.rank.get(word, 99999) < 6000
 
     def is_split(self, word: str, parts: tuple[str, ...]) -> bool:
         """Say whether ``parts`` are pieces of a strong word rather than words side by side."""
-        if word not in self.strong or len(word) < 4 or not self.listed.keys().isdisjoint(parts):
+        if word not in self.strong or len(word) < 4:
             return False
-        ordinary = sum(map(self.is_ordinary, parts))
-        if any(len(part) == 1 for part in parts) and len(parts) == 2:
+        if parts[0] in ("s", "t"):  # left over from "it's" and "don't"
+            return False
+        if len(parts) == 2 and min(map(len, parts)) == 1:
             return not self.is_ordinary(max(parts, key=len))
-        return ordinary == 0 or (ordinary < len(parts) and (len(word) > 4 or word in _CORE))
+        prose = sum(
+            self.is_ordinary(part) or (len(part) > 3 and part in self.rank) for part in parts
+        )
+        return prose == 0 or (prose < len(parts) and (len(word) > 4 or word in _HALVED))
+
+    def is_core(self, word: str) -> bool:
+        """Say whether ``word`` is abuse or profanity in any spelling."""
+        return word in self.strong and _CORE.search(word) is not None
+
+    def joins(self, piece: str, first: bool, plain: bool) -> bool:
+        """Say whether ``piece`` may be one of several words run together."""
+        if len(piece) == 1:
+            return piece == "u" or (first and piece == "i")
+        frequent = plain and len(piece) > 3 and self.rank.get(piece, 99999) < 10000
+        return frequent or piece in self.joined or self.is_core(piece)
 
 
-_CONTRACTED = {
-    "i": "m ve d ll",
-    "you": "re ve d ll",
-    "he": "s d ll",
-    "she": "s d ll",
-    "it": "s d ll",
-    "we": "re ve d ll",
-    "they": "re ve d ll",
-    "that": "s ll d",
-    "there": "s",
-    "what": "s",
-    "who": "s",
-    "how": "s",
-    "let": "s",
-    "here": "s",
-    "where": "s",
-} | dict.fromkeys(
-    "don doesn didn isn aren wasn weren hasn haven hadn couldn shouldn wouldn won can ain".split(),
-    "t",
-)
-_CORE = frozenset("fuck shit cunt dick cock porn slut".split())
-
-
-def _inflected(section: str) -> Iterator[str]:
-    for line in section.splitlines():
-        word, *endings = line.split() or [""]
-        if word:
-            yield word
+def _inflected(lines: list[str]) -> Iterator[str]:
+    for line in filter(None, lines):
+        word, *endings = line.split()
+        yield word
         for ending in endings:
             yield word + ending.removeprefix("-")
 
@@ -212,97 +176,100 @@ def lexicon() -> Lexicon:
     return Lexicon(Path(__file__).with_name("lexicon.txt").read_text("utf-8"))
 
 
-def _class_of(word: str) -> str:
+def class_of(word: str) -> str:
+    """Return the skeleton that all spellings of a word share: classes of letters, runs as one."""
     return "".join(letter for letter, _ in groupby(word.translate(_CLASSES)))
 
 
 @cache
 def _spellings(word: str) -> re.Pattern[str]:
-    """Match the spellings of a listed word: each letter as itself or a stand-in, once or more."""
-    return re.compile("".join(f"[{_STANDS_FOR.get(c, c)}]+" for c in word))
+    """Match the spellings of a listed word: each letter or a stand-in for it, once or more."""
+    return re.compile("".join(f"[{c}{re.escape(_STANDS_FOR.get(c, ''))}]+" for c in word))
+
+
+@cache
+def _letter_spellings(word: str) -> re.Pattern[str]:
+    """The same with letters alone, of which few stand for others, and in few words."""
+    swaps = _SWAPS if _PLAINEST.search(word) else {}
+    return re.compile("".join(f"(?:{c}+|{swaps.get(c, c)}+)" for c in word))
+
+
+def _shortened(word: str, most: int = 3) -> str:
+    return re.sub(rf"(.)\1{{{most},}}", lambda run: run[0][:most], word)
 
 
 def read(word: str) -> str | None:
-    """Return what a disguised word says, or None where it is no disguise that can be read."""
+    """Return what a disguised word says, or None where there is no disguise that can be read.
+
+    Several words run together come back with spaces.
+    """
     words = lexicon()
     if word in words.known:
         return None
     if word.isascii() and word.isalpha():
-        return _read_letters(word)
-    return _ALL_SYMBOLS.get(word) or _read_leet(word) or _read_mask(word) or _read_digits(word)
-
-
-def _shortened(word: str, most: int = 3) -> str:
-    return re.sub(r"(.)\1{%d,}" % most, lambda m: m[1] * most, word)
+        return words.aliases.get(word) or _read_letters(_shortened(word))
+    return _ALL_SIGNS.get(word) or _read_leet(word) or _read_mask(word) or _read_digits(word)
 
 
 def _read_letters(word: str) -> str | None:
     words = lexicon()
-    if word in words.aliases:
-        return words.aliases[word]
-    if len(word) < 4:
+    if not 4 <= len(word) <= _LONGEST:
         return None
-    elongated = _shortened(word)
-    if len(elongated) > _LONGEST:
-        return None
-    if (found := _listed_spelling(elongated)) in words.strong:
-        return found
-    if re.search(r"(.)\1\1", elongated):
-        return _read_elongated(elongated)
-    return _read_run_on(elongated)
-
-
-def _listed_spelling(word: str) -> str | None:
-    """Return the listed word of which ``word`` is a spelling, letter for letter."""
-    words = lexicon()
-    for candidate in words.by_class.get(_class_of(word), ()):
-        if _spellings(candidate).fullmatch(word):
-            return candidate
-    return None
+    elongated = _TRIPLE.search(word) is not None
+    for found in words.by_class.get(class_of(word), ()):
+        if (
+            found in words.strong
+            and (elongated or _DOUBLED.search(found))
+            and _letter_spellings(found).fullmatch(word)
+        ):
+            return found
+    return _read_elongated(word) if elongated else _read_run_on(word)
 
 
 def _read_elongated(word: str) -> str | None:
     words = lexicon()
     runs = ["".join(run) for _, run in groupby(word)]
-    if len(runs) < 2:
-        return None  # aaa, xxx, www, iii
-    long = sum(len(run) > 1 for run in runs)
-    doubled = _shortened(word, 2)
-    if long > 6:
-        return doubled
+    if len(runs) < 2 or _NUMERAL.search(word):
+        return None  # aaa, xxx, xviii, wwiii
+    choices = [(run,) if len(run) == 1 else (run[0] * 2, run[0]) for run in runs]
     best, lowest = None, 0.0
-    for choice in product(*((run,) if len(run) == 1 else (run[0] * 2, run[0]) for run in runs)):
+    for choice in product(*choices) if sum(len(run) > 1 for run in runs) <= 6 else ():
         candidate = "".join(choice)
         if candidate in words.rank:
             # A letter held for long was often double to begin with: goood is good, not god.
-            held = sum(
-                len(run) > 2 and len(kept) == 1 for run, kept in zip(runs, choice, strict=True)
-            )
-            cost = (words.rank[candidate] + 5) * 20.0**held
+            single = sum(len(a) > 2 and len(b) == 1 for a, b in zip(runs, choice, strict=True))
+            cost = (words.rank[candidate] + 5) * 20.0**single
+            if candidate in words.listed and not single:
+                cost /= 20
             if best is None or cost < lowest:
                 best, lowest = candidate, cost
-    return best or _read_run_on(doubled) or _read_run_on(_shortened(word, 1)) or doubled
+    return best or _read_run_on(_shortened(word, 2)) or _read_run_on(_shortened(word, 1))
 
 
 def _read_run_on(word: str) -> str | None:
-    """Split words run together, where one is listed and the others are what abuse is made of."""
+    """Split words run together, where one is listed and the others are what goes with it."""
     words = lexicon()
-    if not 6 <= len(word) <= _LONGEST or not _RUN_ON_STEM.search(word):
+    if not 6 <= len(word) <= _LONGEST or not _DEED.search(word):
         return None
-    best: list[tuple[int, tuple[str, ...]] | None] = [(0, ())] + [None] * len(word)
+    plain = _PLAINEST.search(word) is not None
+    best: dict[int, tuple[int, int, tuple[str, ...]]] = {0: (0, 0, ())}
     for end in range(1, len(word) + 1):
         for begin in range(max(0, end - 15), end):
-            before, piece = best[begin], word[begin:end]
-            if before is None or not (piece in _RUN_ON or piece in words.strong):
-                continue
-            found = before[0] + 1, (*before[1], piece)
-            if best[end] is None or found < best[end]:  # type: ignore[operator]
-                best[end] = found
-    if best[-1] is None or len(pieces := best[-1][1]) < 2:
+            piece = word[begin:end]
+            if begin in best and words.joins(piece, begin == 0, plain):
+                count, rank, pieces = best[begin]
+                found = count + 1, rank + words.rank.get(piece, 5000), (*pieces, piece)
+                best[end] = min(found, best.get(end, found))
+    pieces = best.get(len(word), best[0])[2]
+    if len(pieces) < 2:
         return None
-    if not any(len(piece) > 3 and piece in words.listed for piece in pieces):
-        return None
-    return " ".join(pieces)
+    if plain:
+        return " ".join(pieces) if any(map(words.is_core, pieces)) else None
+    if words.is_core(pieces[-1]):  # "dirtywhore"; Scandinavian words begin with "slut"
+        return " ".join(pieces) if len(pieces) > 2 or min(map(len, pieces)) > 2 else None
+    # "overkill" says nothing; "killyourself" names a deed and whom it is done to.
+    deed = any(a in words.listed and b in _WHOM for a, b in pairwise(pieces))
+    return " ".join(pieces) if deed else None
 
 
 def _read_leet(word: str) -> str | None:
@@ -310,13 +277,18 @@ def _read_leet(word: str) -> str | None:
     letters = sum(map(str.isalpha, word))
     if len(word) < 3 or letters * 3 < min(len(word), 9) or word[0] in "!+(<{[|#":
         return None
-    found = _listed_spelling(_shortened(word)[:_LONGEST])
-    if found is None:
+    short = _shortened(word)
+    if len(short) > _LONGEST:
+        return None
+    for found in words.by_class.get(class_of(short), ()):
+        if _spellings(found).fullmatch(short):
+            break
+    else:
         return None
     # "4 kills", "class 5": a digit or a stray sign at the edge of a whole word is no letter of it.
-    if (word[0].isdigit() and word[1:] in words.known) or (
-        word[-1] not in "$z" and not word[-1].isalpha() and word[:-1] in words.known
-    ):
+    if word[0].isdigit() and word[1:] in words.known:
+        return None
+    if word[-1] != "$" and not word[-1].isalpha() and word[:-1] in words.known:
         return None
     if len(found) == 3 and not re.search(r"[@$!]|[a-z]\d[a-z]", word):
         return None
@@ -324,65 +296,81 @@ def _read_leet(word: str) -> str | None:
 
 
 def _read_mask(word: str) -> str | None:
+    """Fill masked letters, one for each sign if that makes a listed word."""
     words = lexicon()
     if word in _INITIALS:
         return _INITIALS[word]
-    stars = word.count("*")
+    shape = _MASKED.fullmatch(word) if len(word) <= 16 else None
+    if shape is None:
+        return None
+    lead, body, trail = shape.groups()
     visible = [(i, c) for i, c in enumerate(word) if c.isalnum() or c in "@$!"]
-    if not 2 <= len(visible) < len(word) <= 16 or sum(c.isalpha() for _, c in visible) < 2:
+    letters = sum(c.isalpha() for _, c in visible)
+    if letters < 2 or letters == len(word) or len(word) > 2 * len(visible) + 1:
         return None
-    if len(_MASK.findall(word)) < len(word) - len(visible):
-        return None
-    first, last = visible[0][0], visible[-1][0]
-    if first > 1 or (first and word[first:] in words.known):
+    if lead and (trail or letters < 3 or body in words.known):
         return None  # *hits*
-    if last < len(word) - 1 and (word[: last + 1] in words.known or len(visible) < 2):
-        return None  # the footnote's mark
-    if len(word) - len(visible) > 1 + len(visible) or len(word) == 3 and not stars:
+    if trail and (letters + len(trail) < 4 or body in words.known):
+        return None  # the mark of a footnote
+    # Full stops and hyphens have other uses: only the plainest words hide behind those.
+    stars = not re.search(r"[.\-_~+=]", word)
+    if len(word) == 3 and "*" not in word:
         return None
-    for candidate in words.by_shape.get((len(word), "" if first else word[0]), ()):
-        if all(c in _STANDS_FOR.get(candidate[i], candidate[i]) for i, c in visible):
-            return candidate
-    gap = re.fullmatch(r"([a-z]+)\*([a-z]+)", word)
-    if gap and len(word) > 2:
-        for length in (len(word) + 1,):
-            for candidate in words.by_shape.get((length, word[0]), ()):
-                if candidate.startswith(gap[1]) and candidate.endswith(gap[2]):
-                    return candidate if candidate in words.strong else None
+    fits = [
+        candidate
+        for candidate in words.by_shape.get((len(word), "" if lead else word[0]), ())
+        if all(c == candidate[i] or c in _STANDS_FOR.get(candidate[i], "") for i, c in visible)
+    ]
+    for found in fits:
+        if words.is_core(found) or (stars and found in words.strong):
+            return found
+    gap = _GAP.fullmatch(word) if stars or "_" in word else None
+    if gap:  # a sign too many or too few: s***t, f*k
+        for length in (len(word) - 1, len(word) + 1, len(word) + 2):
+            for found in words.by_shape.get((length, word[0]), ()):
+                if not words.is_core(found) or (letters == 2 and length > 4):
+                    continue
+                if found.startswith(gap[1]) and found.endswith(gap[2]):
+                    return found
+    if fits:
+        return fits[0] if stars else None
+    # Last, a sign that stands for no letter at all: f@ck.
+    if "*" not in word and (hidden := re.sub("[@$!]", "*", word)) != word:
+        found = _read_mask(hidden) or ""
+        return found if words.is_core(found) else None
     return None
 
 
 def _read_digits(word: str) -> str | None:
-    """Read an ordinary word with digits between its letters: h3llo, y0u."""
+    """Read an ordinary word with signs between its letters: h3llo, y0u."""
     words = lexicon()
     if not 3 <= len(word) <= 20 or not (word[0].isalpha() and word[-1].isalpha()):
         return None
-    options = [_PLAIN_DIGITS.get(c, "") if not c.isalpha() else c for c in word]
-    hidden = sum(not c.isalpha() for c in word)
-    if "" in options or hidden * 2 >= len(word) or re.search(r"\d\d", word):
+    signs = sum(not c.isalpha() for c in word)
+    if signs * 2 >= len(word) or re.search(r"\d\d|\dd$", word):  # a11y, direct3d
         return None
-    limit = 150 if len(word) == 3 else 2500 if len(word) == 4 else 12000
-    ranked = [(words.rank[w], w) for w in map("".join, product(*options)) if w in words.rank]
-    return min(ranked)[1] if ranked and min(ranked)[0] < limit else None
+    options = [c if c.isalpha() else _PLAIN_SIGNS.get(c, "") for c in word]
+    found = min(
+        ((words.rank[w], w) for w in map("".join, product(*options)) if w in words.rank),
+        default=(99999, ""),
+    )
+    return found[1] if found[0] < (150 if len(word) == 3 else 2500 * (len(word) - 3)) else None
 
 
 def segment(letters: str) -> list[str]:
     """Cut spelled-out letters into the cheapest words; a letter that fits nowhere stays alone."""
-    words = lexicon()
+    rank = lexicon().rank
     costs, cuts = [0.0], [0]
     for end in range(1, len(letters) + 1):
-        best, cut = 1e9, end - 1
-        for begin in range(max(0, end - 16), end):
-            piece = letters[begin:end]
-            if len(piece) == 1:
-                cost = 4.0 if piece in "ai" else 7.0 if piece in "ur" else 14.0
-            elif piece in words.rank:
-                cost = log(words.rank[piece] + 10) + 2
-            else:
-                continue
-            if costs[begin] + cost < best:
-                best, cut = costs[begin] + cost, begin
-        costs.append(best)
+        last = letters[end - 1]
+        cost = costs[-1] + (4.0 if last in "ai" else 7.0 if last in "ur" else 14.0)
+        cut = end - 1
+        for begin in range(max(0, end - 16), end - 1):
+            if (found := rank.get(letters[begin:end])) is not None:
+                whole = costs[begin] + log(found + 10) + 2
+                if whole < cost:
+                    cost, cut = whole, begin
+        costs.append(cost)
         cuts.append(cut)
     pieces, end = [], len(letters)
     while end:
