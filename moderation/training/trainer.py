@@ -148,10 +148,11 @@ def _changed_texts(
     import random
 
     from moderation.normalize import fold
-    from moderation.training.disguise import disguise
 
-    generator = random.Random(int(rng.integers(2**62)))
     share = recipe.augmentation
+    if share.disguise:
+        from moderation.training.disguise import disguise
+    generator = random.Random(int(rng.integers(2**62)))
     result = []
     for text, value in zip(texts, dice, strict=True):
         if value < share.disguise:

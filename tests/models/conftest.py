@@ -8,9 +8,10 @@ import pytest
 
 LABELS = ("toxic", "insult", "threat")
 WORDS = (
-    "you are a the fool idiot nice day good bad people hate love kill walk dog cat sun rain "
-    "i they we not never always said that this and or but ! ? . , ' 😂 🔪"
-).split()
+    *("you", "are", "a", "the", "fool", "idiot", "nice", "day", "good", "bad", "people", "hate"),
+    *("love", "kill", "walk", "dog", "cat", "sun", "rain", "i", "they", "we", "not", "never"),
+    *("always", "said", "that", "this", "and", "or", "but", "!", "?", ".", ",", "'", "😂", "🔪"),
+)
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +30,7 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokens += [f"##{sign}" for sign in "abcdefghijklmnopqrstuvwxyz"]
     tokens += list("abcdefghijklmnopqrstuvwxyz")
     vocabulary = {token: place for place, token in enumerate(dict.fromkeys(tokens))}
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=tokens[1]))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(

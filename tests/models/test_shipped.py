@@ -85,7 +85,7 @@ def test_abuse_scores_far_above_ordinary_talk(shipped: Classifier) -> None:
         (
             "self_harm",
             "I want to kill myself tonight.",
-            "This traffic is killing me, see you soon.",
+            "This traffic is killing me.",
         ),
         ("identity_attack", "I hate immigrants, they are vermin.", "My parents are immigrants."),
         ("obscene", "what a fucking mess", "what a terrible mess"),

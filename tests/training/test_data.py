@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pandas")
+
+from moderation.errors import ConfigError
+from moderation.training.data import batches, epoch_order, load_rows, split_of
+from moderation.training.recipe import Recipe
+
+HEADER = "text,source,split,toxic,threat,insult"
+LINES = [
+    "calm one,forum,train,0,0,0",
+    "rude one,forum,train,1,0,1",
+    "a threat,forum,train,1,1,",
+    "hateful,hate only,train,1,,",
+    "not hateful,hate only,train,,,0",
+    "civil,talk pages,train,0,,",
+    "uncivil,talk pages,train,1,,",
+    "calm two,forum,validation,0,0,0",
+    "rude two,forum,validation,1,1,1",
+]
+
+
+def load(tmp_path: Path, lines: list[str] = LINES, header: str = HEADER, **table: Any) -> Any:
+    (tmp_path / "data.csv").write_text("\n".join([header, *lines]), encoding="utf-8")
+    recipe = Recipe.model_validate(
+        {
+            "name": "tiny",
+            "labels": ["toxic", "threat", "insult"],
+            "data": [
+                {
+                    "kind": "table",
+                    "path": "data.csv",
+                    "split": "split",
+                    "source": "source",
+                    **table,
+                }
+            ],
+            "model": {"kind": "lstm", "base": "none", "base_licence": "none"},
+        }
+    )
+    return load_rows(recipe, tmp_path / "recipe.yaml")
+
+
+def target(rows: Any, text: str) -> list[float | None]:
+    values = rows.targets[rows.texts.index(text)]
+    return [None if np.isnan(value) else float(value) for value in values]
+
+
+def test_missing_labels_stay_missing(tmp_path: Path) -> None:
+    rows = load(tmp_path)
+
+    assert target(rows, "a threat") == [1, 1, None]
+    assert target(rows, "not hateful") == [None, None, 0]
+
+
+def test_masked_labels_are_not_used(tmp_path: Path) -> None:
+    rows = load(tmp_path, mask={"hate only": ["toxic"]})
+
+    assert target(rows, "rude one") == [1, 0, 1]
+    # Nothing is left to learn from "hateful".
+    assert "hateful" not in rows.texts
+    assert target(rows, "not hateful") == [None, None, 0]
+
+
+def test_masked_unless_another_label_is_known(tmp_path: Path) -> None:
+    rows = load(tmp_path, mask_unless={"forum": {"toxic": "insult"}})
+
+    assert target(rows, "rude one") == [1, 0, 1]
+    assert target(rows, "a threat") == [None, 1, None]
+
+
+def test_zeros_implied_by_a_civil_text(tmp_path: Path) -> None:
+    rows = load(
+        tmp_path,
+        implied_zeros={"label": "toxic", "labels": ["threat"], "sources": ["talk pages"]},
+    )
+
+    assert target(rows, "civil") == [0, 0, None]
+    assert target(rows, "uncivil") == [1, None, None]
+    assert target(rows, "not hateful") == [None, None, 0]
+
+
+def test_dropped_sources_and_weights(tmp_path: Path) -> None:
+    rows = load(tmp_path, drop=["hate only"], weights={"talk pages": 2.5})
+
+    assert set(rows.sources) == {"forum", "talk pages"}
+    assert set(rows.weights[rows.sources == "talk pages"]) == {2.5}
+    assert set(rows.weights[rows.sources == "forum"]) == {1.0}
+
+
+def test_fingerprint_follows_every_change(tmp_path: Path) -> None:
+    first = load(tmp_path).fingerprint()
+
+    assert load(tmp_path).fingerprint() == first
+    assert load(tmp_path, [*LINES[:-1], "rude twO,forum,validation,1,1,1"]).fingerprint() != first
+    assert load(tmp_path, [*LINES[:-1], "rude two,forum,validation,1,1,.9"]).fingerprint() != first
+    assert load(tmp_path, mask={"hate only": ["toxic"]}).fingerprint() != first
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([*LINES, "x,forum,train,1.5,0,0"], "column toxic, row 10: expected a number from 0 to 1"),
+        ([*LINES, "x,forum,train,-1,0,0"], "column toxic, row 10"),
+        ([*LINES, "x,forum,train,inf,0,0"], "column toxic, row 10"),
+        ([*LINES, "x,forum,train,yes,0,0"], "column toxic: expected numbers"),
+        ([*LINES, ",forum,train,1,0,0"], "row 10: no text"),
+        ([*LINES, '"  ",forum,train,1,0,0'], "row 10: empty text"),
+        ([*LINES, "x,forum,dev,1,0,0"], "expected train, validation, test, found dev"),
+        (LINES[:7], "no validation rows"),
+        ([line.replace(",1,1,", ",1,0,") for line in LINES], "'threat', train part: 0 positive"),
+        ([], "no rows left"),
+    ],
+)
+def test_bad_data_is_named(tmp_path: Path, lines: list[str], expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, lines)
+    assert expected in str(caught.value)
+    assert "a threat" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ({"text": ["body"]}, "no column body; the file has insult, source"),
+        ({"labels": {"toxic": "rude"}}, "no column rude"),
+        ({"path": "none.csv"}, "no such file"),
+        ({"path": "data.xls"}, "expected a name that ends in"),
+        ({"weights": {"nowhere": 2}}, "nowhere, not among the sources"),
+    ],
+)
+def test_a_bad_recipe_is_named(tmp_path: Path, table: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        load(tmp_path, **table)
+
+
+def test_a_file_of_another_kind(tmp_path: Path) -> None:
+    (tmp_path / "data.parquet").write_text("no parquet")
+    with pytest.raises(ConfigError, match="cannot be read as parquet"):
+        load(tmp_path, path="data.parquet")
+
+
+def test_spans_outside_the_text(tmp_path: Path) -> None:
+    (tmp_path / "data.jsonl").write_text(
+        "\n".join(
+            json.dumps(
+                {
+                    "text": line.split(",")[0],
+                    "source": line.split(",")[1],
+                    "split": line.split(",")[2],
+                    "toxic": number % 2,
+                    "threat": number % 2,
+                    "insult": number % 2,
+                    "spans": [[0, 99]] if number == 3 else [],
+                }
+            )
+            for number, line in enumerate(LINES)
+        )
+    )
+    with pytest.raises(ConfigError, match=r"row 4: spans.* span 0 to 99 does not lie"):
+        load(tmp_path, path="data.jsonl", spans="spans")
+
+
+def test_columns_are_joined_to_one_text(tmp_path: Path) -> None:
+    rows = load(tmp_path, text=["text", "source"])
+    assert rows.texts[0] == "calm one\nforum"
+
+
+def test_split_by_hash_ignores_case_and_spacing() -> None:
+    texts = [f"text number {number}" for number in range(2_000)]
+    splits = [split_of(text) for text in texts]
+
+    assert [split_of(text.upper().replace(" ", "\t ")) for text in texts] == splits
+    assert 1_700 < splits.count("train") < 1_900
+    assert splits.count("validation") > 50
+    assert splits.count("test") > 50
+
+
+def test_a_row_of_weight_two_and_a_half_comes_that_often() -> None:
+    weights = np.array([1, 2.5, 0, 0.25] * 1_000, np.float32)
+    order = epoch_order(weights, np.random.default_rng(0))
+    counts = np.bincount(order, minlength=4_000).reshape(-1, 4)
+
+    assert (counts[:, 0] == 1).all()
+    assert set(counts[:, 1]) == {2, 3}
+    assert abs(counts[:, 1].mean() - 2.5) < 0.1
+    assert (counts[:, 2] == 0).all()
+    assert abs(counts[:, 3].mean() - 0.25) < 0.05
+
+
+def test_batches_hold_every_row_once_and_rows_of_like_length() -> None:
+    lengths = np.random.default_rng(1).integers(1, 200, 5_000)
+    plan = batches(lengths, 64, np.random.default_rng(0))
+
+    np.testing.assert_array_equal(np.sort(np.concatenate(plan)), np.arange(5_000))
+    spread = np.mean([np.ptp(lengths[places]) for places in plan])
+    assert spread < 20

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from tokenizers import Tokenizer  # noqa: E402
+
+from moderation.training.data import Rows  # noqa: E402
+from moderation.training.recipe import Recipe  # noqa: E402
+from moderation.training.trainer import Encoded, Loss, _join, encode  # noqa: E402
+
+NAN = float("nan")
+
+
+def recipe(**optimisation: object) -> Recipe:
+    return Recipe.model_validate(
+        {
+            "name": "tiny",
+            "labels": ["toxic", "threat"],
+            "data": [{"kind": "table", "path": "none.csv"}],
+            "model": {"kind": "lstm", "base": "none", "base_licence": "none"},
+            "optimisation": optimisation,
+        }
+    )
+
+
+def loss(targets: list[list[float]], marks: list[list[float]], **how: object) -> tuple:  # type: ignore[type-arg]
+    logits = torch.tensor([[0.5, -1.0]] * len(targets), requires_grad=True)
+    tokens = torch.full((len(targets), len(marks[0])), 0.25, requires_grad=True)
+    value = Loss(recipe(**how))(logits, tokens, torch.tensor(targets), torch.tensor(marks))
+    value.backward()
+    grads = [torch.zeros_like(x) if x.grad is None else x.grad for x in (logits, tokens)]
+    return float(value.detach()), *(grad.numpy() for grad in grads)
+
+
+def bce(logit: float, target: float) -> float:
+    p = 1 / (1 + np.exp(-logit))
+    return float(-(target * np.log(p) + (1 - target) * np.log(1 - p)))
+
+
+def test_missing_labels_and_marks_add_nothing() -> None:
+    value, logits, tokens = loss([[1, NAN], [NAN, 0]], [[NAN, NAN], [NAN, NAN]])
+
+    assert value == pytest.approx((bce(0.5, 1) + bce(-1.0, 0)) / 2, rel=1e-5)
+    assert logits[0, 1] == 0
+    assert logits[1, 0] == 0
+    assert logits[0, 0] < 0 < logits[1, 1]
+    assert (tokens == 0).all()
+
+
+def test_soft_labels_pull_to_their_value() -> None:
+    value, logits, _ = loss([[0.7, NAN]], [[NAN]])
+
+    assert value == pytest.approx(bce(0.5, 0.7), rel=1e-5)
+    assert logits[0, 0] == pytest.approx(1 / (1 + np.exp(-0.5)) - 0.7, rel=1e-4)
+
+
+def test_positives_of_a_scarce_label_count_more() -> None:
+    plain, *_ = loss([[NAN, 1]], [[NAN]])
+    weighted, *_ = loss([[NAN, 1]], [[NAN]], positive_weights={"threat": 4})
+
+    assert weighted == pytest.approx(4 * plain, rel=1e-5)
+
+
+def test_marked_tokens_are_learnt_from_and_unmarked_texts_are_not() -> None:
+    value, _, tokens = loss([[NAN, NAN]] * 2, [[1, 0, NAN], [NAN] * 3], span_weight=2)
+
+    assert value == pytest.approx(2 * (bce(0.25, 1) + bce(0.25, 0)) / 2 / 2, rel=1e-5)
+    assert tokens[0, 0] < 0 < tokens[0, 1]
+    assert tokens[0, 2] == 0
+    assert (tokens[1] == 0).all()
+
+
+def test_two_texts_in_one_are_what_either_is() -> None:
+    ids = [np.array([2, 10, 11, 3], np.int32), np.array([2, 20, 3], np.int32)]
+    targets = np.array([[1, 0], [0, NAN]], np.float32)
+    rows = Encoded(ids, [np.array([0, 1, 0, 0], np.float32), np.zeros(3, np.float32)], targets)
+
+    joined, marks, target = _join(rows, 0, 1, 100)
+
+    assert joined.tolist() == [2, 10, 11, 20, 3]
+    assert marks is not None
+    assert marks.tolist() == [0, 1, 0, 0, 0]
+    # Toxic, as one of them is; whether it threatens, the second does not say.
+    assert target[0] == 1
+    assert np.isnan(target[1])
+
+
+def test_spans_become_token_marks(base: object) -> None:
+    tokenizer = Tokenizer.from_file(f"{base}/tokenizer.json")
+    text = "you are a fools !"
+    rows = Rows(
+        [text, text],
+        np.array([[1, NAN], [1, NAN]], np.float32),
+        np.array(["a", "a"]),
+        np.array(["train", "train"]),
+        np.ones(2, np.float32),
+        [((10, 15),), None],
+        np.array(["", ""]),
+    )
+
+    encoded = encode(rows, tokenizer, 32, 0)
+
+    tokens = tokenizer.encode(text).tokens
+    assert tokens == ["[CLS]", "you", "are", "a", "fool", "##s", "!", "[SEP]"]
+    assert encoded.marks[0] is not None
+    assert encoded.marks[0].tolist() == [0, 0, 0, 0, 1, 1, 0, 0]
+    assert encoded.marks[1] is None
