@@ -22,6 +22,7 @@ MAX_POLICY_BYTES = 1_000_000
 MAX_POLICY_DEPTH = 50
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_BREAKS = re.compile("[\x85\u2028\u2029]")
 
 # Strict: YAML's `yes` is not the score 1.0.
 Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
@@ -101,7 +102,7 @@ class Step(_Strict):
         if self.fallback is not None and self.fallback.refines is not None:
             raise ValueError("fallback: a fallback stands in for its step and cannot refine")
         try:
-            json.dumps(to_jsonable_python(self.options))
+            json.dumps(to_jsonable_python(self.options), allow_nan=False)
         except (TypeError, ValueError):
             raise ValueError("options: expected values that JSON can carry") from None
         return self
@@ -208,7 +209,10 @@ class Policy(_Strict):
     def to_yaml(self) -> str:
         """The policy as YAML that `parse` takes unchanged."""
         data = self.model_dump(mode="json", exclude_defaults=True)
-        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
+        text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
+        if _BREAKS.search(text):  # PyYAML folds these as it does a newline, unless it escapes them
+            text = yaml.safe_dump(data, sort_keys=False, width=100)
+        return text
 
 
 def shipped_policies() -> list[str]:

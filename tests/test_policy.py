@@ -172,7 +172,11 @@ def test_a_changed_copy_has_its_own_fingerprint() -> None:
 # Round trips
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
@@ -216,6 +220,14 @@ def policies(draw: st.DrawFn) -> Policy:
         stop_on=draw(st.sampled_from([None, "review", "block"])),
         unsupported_language=draw(st.sampled_from(["review", "allow"])),
     )
+
+
+@pytest.mark.parametrize(
+    "text", ["a\x85b", "a\u2028b\n", " \u2029", "caf\u00e9 \U0001f600", "=", "<<"]
+)
+def test_odd_characters_survive_yaml(text: str) -> None:
+    policy = Policy.parse(GOOD).model_copy(update={"description": text})
+    assert Policy.parse(policy.to_yaml()).description == text
 
 
 @given(policies())
@@ -316,6 +328,7 @@ def test_to_a_dict_and_back(policy: Policy) -> None:
         ("thresholds:", "stop_on: allow\nthresholds:", "stop_on: "),
         ("thresholds:", "unsupported_language: block\nthresholds:", "unsupported_language: "),
         ("{lists: [english]}", "[english]", "steps[0].options: "),
+        ("{lists: [english]}", "{x: .inf}", "steps[0]: options: expected values"),
         ("{lists: [english]}", "{x: 0x1" + "0" * 9_000 + "}", "steps[0]: options: expected values"),
     ],
 )
