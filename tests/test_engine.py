@@ -32,6 +32,7 @@ from moderation import (
 )
 from moderation.engine import CHUNK, MAX_ABANDONED, MAX_PARTS
 from moderation.errors import ArtifactError, ContentError, FilterTimeout, PluginError
+from moderation.filter import ResourcePath
 
 ALLOW, REVIEW, BLOCK = Action.ALLOW, Action.REVIEW, Action.BLOCK
 SECRET = "zebra4711"  # noqa: S105  # stands for what a user wrote
@@ -1005,6 +1006,40 @@ def test_plugins_of_a_policy_are_found_beside_it(tmp_path: Path) -> None:
             "thresholds: {toxic: {block: 0.9}}}"
         )
         assert Moderator(tmp_path / "policy.yaml").moderate("x").action is BLOCK
+
+
+class Listed(TextFilter):
+    name: ClassVar[str] = "listed"
+    path: ResourcePath
+    numbers: frozenset[int] = frozenset()
+
+    def categories(self) -> list[str]:
+        return ["toxic"]
+
+    def check(self, text: str) -> list[Signal]:
+        return [Signal("toxic", 0.95)] if text in self.path.read_text().split() else []
+
+
+def test_a_path_in_options_starts_at_the_policy(tmp_path: Path) -> None:
+    moderators = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        folder.mkdir()
+        (folder / "words.txt").write_text(folder.name)
+        (folder / "policy.yaml").write_text(
+            "{name: x, steps: [{name: a, filter: listed, options: {path: words.txt}}], "
+            "thresholds: {toxic: {block: 0.9}}}"
+        )
+        moderators.append(Moderator(folder / "policy.yaml", plugins=[Offer(Listed)]))
+    assert [moderator.moderate("two").action for moderator in moderators] == [ALLOW, BLOCK]
+    # Where a file lies is not what it says.
+    assert moderators[0].policy.fingerprint == moderators[1].policy.fingerprint
+
+
+def test_the_order_of_a_set_does_not_change_a_fingerprint() -> None:
+    one, other = (Listed(path=Path("x"), numbers=frozenset(each)) for each in ([0, 8], [8, 0]))
+    assert list(one.numbers) != list(other.numbers)  # equal, and yet in another order
+    assert one.fingerprint() == other.fingerprint()
+    assert one.fingerprint() != Listed(path=Path("x"), numbers=frozenset([0])).fingerprint()
 
 
 # Observers
