@@ -7,13 +7,16 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Annotated, ClassVar, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationInfo
 
 from moderation.content import Content, Part
 from moderation.errors import FilterError
 from moderation.verdict import Signal
+
+if TYPE_CHECKING:
+    from moderation.hub import Model
 
 Finding: TypeAlias = Signal | Part
 
@@ -55,6 +58,10 @@ class Filter(BaseModel, ABC):
     def languages(self) -> Iterable[str] | None:
         """ISO 639 codes of the languages that it reads; None for any."""
         return None
+
+    def models(self) -> Iterable[Model]:
+        """Trained models that `load` reads, for `moderation models`."""
+        return ()
 
     def load(self) -> None:
         """Bring in what is heavy: called once, before the first `check_batch`."""

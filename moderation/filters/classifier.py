@@ -15,6 +15,7 @@ from moderation.filter import Filter, Finding, ResourcePath
 from moderation.verdict import Signal
 
 if TYPE_CHECKING:
+    from moderation.hub import Model
     from moderation.models import Classifier, ModelCard
     from moderation.normalize import Folded
 
@@ -77,6 +78,13 @@ class ClassifierFilter(Filter):
 
     def languages(self) -> Iterable[str] | None:
         return self._read_card().languages
+
+    def models(self) -> Iterable[Model]:
+        from moderation.hub import Model
+
+        files = ("model.json", "model.onnx", "tokenizer.json")
+        licence = "Apache-2.0" if self.model.parent == WEIGHTS else ""
+        return [Model(self.model.name, folder=self.model, licence=licence, required=files)]
 
     def load(self) -> None:
         from moderation.models import Classifier
