@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from moderation.models.artifact import ModelCard
@@ -77,6 +77,20 @@ def _interval(values: list[float] | None) -> str:
     return f"{values[0]:.3f} ({values[1]:.3f} to {values[2]:.3f})"
 
 
+def _source_rows(reports: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    for label, sources in reports.items():
+        for source, row in sources.items():
+            yield (
+                label,
+                source,
+                f"{row['rows']:,}",
+                f"{row['positives']:,}",
+                _interval(row.get("AUC")),
+                _interval(row.get("macro F1")),
+                str(row.get("flagged", "")),
+            )
+
+
 def _metrics(metrics: dict[str, Any]) -> str:
     parts = ["Brackets hold 95 % bootstrap intervals; F1 at probability 0.5."]
     if test := metrics.get("test"):
@@ -112,19 +126,15 @@ def _metrics(metrics: dict[str, Any]) -> str:
         parts.append(
             _table(
                 ("label", "source", "rows", "positives", "AUC", "macro F1", "flagged"),
-                (
-                    (
-                        label,
-                        source,
-                        f"{row['rows']:,}",
-                        f"{row['positives']:,}",
-                        _interval(row.get("AUC")),
-                        _interval(row.get("macro F1")),
-                        row.get("flagged", ""),
-                    )
-                    for label, report in test.items()
-                    for source, row in report.get("sources", {}).items()
-                ),
+                _source_rows({label: report["sources"] for label, report in test.items()}),
+            )
+        )
+    if unseen := metrics.get("sources left out"):
+        parts.append("Sources that were left out of training, so never seen:")
+        parts.append(
+            _table(
+                ("label", "source", "rows", "positives", "AUC", "macro F1", "flagged"),
+                _source_rows(unseen),
             )
         )
     if contrast := metrics.get("contrast"):
@@ -159,7 +169,9 @@ def _metrics(metrics: dict[str, Any]) -> str:
             f"{spans['rows']:,} validation posts."
         )
     rest = {
-        key: value for key, value in metrics.items() if key not in ("test", "contrast", "spans")
+        key: value
+        for key, value in metrics.items()
+        if key not in ("test", "sources left out", "contrast", "spans")
     }
     parts += [f"{key}: {value}" for key, value in rest.items()]
     return "\n\n".join(parts)

@@ -82,7 +82,27 @@ def load_rows(recipe: Recipe, recipe_path: Path) -> Rows:
         else _table(recipe, item, data_file(recipe_path, recipe, item.path))
         for place, item in enumerate(recipe.data)
     ]
-    rows = Rows(
+    rows = _together(parts)
+    _check(recipe, rows, str(recipe_path))
+    return rows
+
+
+def left_out_rows(recipe: Recipe, recipe_path: Path) -> Rows | None:
+    """Labelled rows of the sources that the recipe drops, whatever their split.
+
+    Nothing of them was trained on, so they say how the model does on a source it has not seen.
+    """
+    found = [
+        _table(recipe, item, data_file(recipe_path, recipe, item.path), left_out=True)
+        for item in recipe.data
+        if isinstance(item, TableData) and item.drop and item.source
+    ]
+    rows = _together(found) if found else None
+    return rows if rows is not None and len(rows) else None
+
+
+def _together(parts: Sequence[Rows]) -> Rows:
+    return Rows(
         [text for part in parts for text in part.texts],
         np.concatenate([part.targets for part in parts]),
         np.concatenate([part.sources for part in parts]),
@@ -91,8 +111,6 @@ def load_rows(recipe: Recipe, recipe_path: Path) -> Rows:
         [spans for part in parts for spans in part.spans],
         np.concatenate([part.kinds for part in parts]),
     )
-    _check(recipe, rows, str(recipe_path))
-    return rows
 
 
 def _check(recipe: Recipe, rows: Rows, where: str) -> None:
@@ -145,7 +163,7 @@ def read_table(file: Path) -> pandas.DataFrame:
     return frame
 
 
-def _table(recipe: Recipe, data: TableData, file: Path) -> Rows:
+def _table(recipe: Recipe, data: TableData, file: Path, *, left_out: bool = False) -> Rows:
     frame = read_table(file)
     columns = set(frame.columns)
     mapping = data.labels
@@ -159,12 +177,15 @@ def _table(recipe: Recipe, data: TableData, file: Path) -> Rows:
             where=str(file),
         )
     if data.source:
-        frame = frame[~frame[data.source].isin(data.drop)]
-    if not len(frame):
+        known = set(frame[data.source].astype(str))
+        frame = frame[frame[data.source].isin(data.drop) == left_out]
+    else:
+        known = {data.name or file.stem}
+    if not len(frame) and not left_out:
         raise ConfigError("no rows left", where=str(file))
     if frame[list(data.text)].isna().all(axis=1).any():
         row = int(np.flatnonzero(frame[list(data.text)].isna().all(axis=1))[0])
-        raise ConfigError(f"row {row + 1}: no text; remove the row", where=str(file))
+        raise ConfigError(f"row {frame.index[row] + 1}: no text; remove the row", where=str(file))
     texts = (
         frame[list(data.text)].fillna("").astype(str).agg("\n".join, axis=1).tolist()
         if (len(data.text) > 1)
@@ -172,7 +193,8 @@ def _table(recipe: Recipe, data: TableData, file: Path) -> Rows:
     )
     for row, text in enumerate(texts):
         if not text.strip():
-            raise ConfigError(f"row {row + 1}: empty text; remove the row", where=str(file))
+            number = frame.index[row] + 1
+            raise ConfigError(f"row {number}: empty text; remove the row", where=str(file))
 
     if recipe.task == "multi_class":
         targets = _classes(recipe, frame, str(data.target), file)
@@ -183,7 +205,6 @@ def _table(recipe: Recipe, data: TableData, file: Path) -> Rows:
         if data.source
         else np.full(len(frame), data.name or file.stem)
     )
-    known = set(sources.tolist())
     named = {*data.mask, *data.mask_unless, *data.weights}
     if data.implied_zeros:
         named |= set(data.implied_zeros.sources)
@@ -226,7 +247,7 @@ def _table(recipe: Recipe, data: TableData, file: Path) -> Rows:
     spans: list[Spans | None] = [None] * len(texts)
     if data.spans:
         spans = [
-            _spans(value, text, f"{file}: row {row + 1}: {data.spans}")
+            _spans(value, text, f"{file}: row {frame.index[row] + 1}: {data.spans}")
             for row, (value, text) in enumerate(zip(frame[data.spans], texts, strict=True))
         ]
     rows = Rows(texts, targets, sources, splits, weights, spans, np.full(len(texts), ""))
@@ -251,7 +272,7 @@ def _labels(
         if outside.any():
             row = int(np.flatnonzero(outside)[0])
             raise ConfigError(
-                f"column {column}, row {row + 1}: expected a number from 0 to 1, "
+                f"column {column}, row {frame.index[row] + 1}: expected a number from 0 to 1, "
                 f"found {values[row]:g}",
                 where=str(file),
             )

@@ -124,11 +124,14 @@ def span_threshold(model: Classifier, validation: Rows) -> float:
     return chosen
 
 
-def measure(model: Classifier, validation: Rows, test: Rows, recipe: Recipe) -> dict[str, Any]:
+def measure(
+    model: Classifier, validation: Rows, test: Rows, unseen: Rows | None, recipe: Recipe
+) -> dict[str, Any]:
     """What the model card reports.
 
-    Natural rows of the test part, by label and source; contrast rows of the validation part (they
-    have no test part: their wording was not trained on), by label and kind.
+    Natural rows of the test part, by label and source; rows of the sources that were left out;
+    contrast rows of the validation part (they have no test part: their wording was not trained
+    on), by label and kind.
     """
     result: dict[str, Any] = {}
     natural = test.where(test.sources != CONTRAST)
@@ -141,9 +144,15 @@ def measure(model: Classifier, validation: Rows, test: Rows, recipe: Recipe) -> 
             "macro F1": float(f1_score(truth, scores.argmax(axis=1), average="macro")),
         }
     result["test"] = {
-        label: _label_report(natural, scores, place, label)
-        for place, label in enumerate(recipe.labels)
+        label: _label_report(natural, scores, place) for place, label in enumerate(recipe.labels)
     }
+    if unseen is not None:
+        scores = model.predict_proba(unseen.texts)
+        reports = {
+            label: _label_report(unseen, scores, place)["sources"]
+            for place, label in enumerate(recipe.labels)
+        }
+        result["sources left out"] = {label: report for label, report in reports.items() if report}
     contrast = validation.where(validation.sources == CONTRAST)
     if len(contrast):
         scores = model.predict_proba(contrast.texts)
@@ -171,10 +180,14 @@ def _known(rows: Rows, place: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]
     return known, rows.targets[:, place] >= 0.5
 
 
-def _label_report(rows: Rows, scores: Scores, place: int, label: str) -> dict[str, Any]:
+def _label_report(rows: Rows, scores: Scores, place: int) -> dict[str, Any]:
     known, positive = _known(rows, place)
     truth, said = positive[known], scores[known, place]
-    report: dict[str, Any] = {"rows": int(known.sum()), "positives": int(truth.sum())}
+    report: dict[str, Any] = {
+        "rows": int(known.sum()),
+        "positives": int(truth.sum()),
+        "sources": {},
+    }
     if min(truth.sum(), (~truth).sum()) < FEWEST:
         return report
     report |= {
@@ -182,7 +195,6 @@ def _label_report(rows: Rows, scores: Scores, place: int, label: str) -> dict[st
         "macro F1": _rounded(bootstrap(macro_f1, truth, said)),
         "calibration error": round(calibration_error(truth, said), 4),
         "Brier skill": round(brier_skill(truth, said), 4),
-        "sources": {},
     }
     for source in sorted(set(rows.sources.tolist())):
         part = known & (rows.sources == source)

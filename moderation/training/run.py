@@ -20,7 +20,7 @@ from moderation.models.classifier import Classifier
 from moderation.training import vocabulary
 from moderation.training.calibration import calibrate
 from moderation.training.card import readme
-from moderation.training.data import load_rows
+from moderation.training.data import left_out_rows, load_rows
 from moderation.training.export import export_lstm
 from moderation.training.lstm import LstmNetwork
 from moderation.training.measure import measure, span_threshold
@@ -57,7 +57,7 @@ def train_lstm(recipe_path: Path, output: str | Path | None, runs: Path, *, resu
     run.best(network)
 
     target = Path(output) if output is not None else run_folder / "model"
-    nothing = (0.0,) * len(recipe.labels)
+    zeros = (0.0,) * len(recipe.labels)
     fields = {
         "name": recipe.name,
         "kind": recipe.model.kind,
@@ -79,7 +79,7 @@ def train_lstm(recipe_path: Path, output: str | Path | None, runs: Path, *, resu
         "seed": recipe.seed,
         "command": f"moderation train {recipe_path.name}",
         "calibration": Calibration(
-            scale=(1.0,) * len(nothing), offset=nothing, base_rate=nothing, fitted_on="nothing"
+            scale=(1.0,) * len(zeros), offset=zeros, base_rate=zeros, fitted_on="nothing yet"
         ),
         "span_threshold": 0.5 if recipe.model.spans else None,
     }
@@ -94,7 +94,13 @@ def train_lstm(recipe_path: Path, output: str | Path | None, runs: Path, *, resu
             fields["span_threshold"] = span_threshold(served, validation)
         write_card(scratch, fields)
         served = Classifier.load(scratch)
-        metrics = measure(served, validation, test if len(test) else validation, recipe)
+        metrics = measure(
+            served,
+            validation,
+            test if len(test) else validation,
+            left_out_rows(recipe, recipe_path),
+            recipe,
+        )
         metrics["largest difference of ONNX from torch"] = float(f"{worst:.2g}")
         card = write_card(scratch, {**fields, "metrics": metrics})
         (scratch / CARD_README).write_text(readme(card, recipe), encoding="utf-8")

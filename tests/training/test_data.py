@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 pytest.importorskip("pandas")
 
 from moderation.errors import ConfigError
-from moderation.training.data import batches, epoch_order, load_rows, split_of
-from moderation.training.recipe import Recipe
+from moderation.training.data import batches, epoch_order, left_out_rows, load_rows, split_of
+from moderation.training.recipe import Recipe, read_recipe
 
 HEADER = "text,source,split,toxic,threat,insult"
 LINES = [
@@ -46,6 +47,11 @@ def load(tmp_path: Path, lines: list[str] = LINES, header: str = HEADER, **table
         }
     )
     return load_rows(recipe, tmp_path / "recipe.yaml")
+
+
+def _written(file: Path, content: dict[str, Any]) -> Path:
+    file.write_text(yaml.safe_dump(content))
+    return file
 
 
 def target(rows: Any, text: str) -> list[float | None]:
@@ -93,6 +99,33 @@ def test_dropped_sources_and_weights(tmp_path: Path) -> None:
     assert set(rows.sources) == {"forum", "talk pages"}
     assert set(rows.weights[rows.sources == "talk pages"]) == {2.5}
     assert set(rows.weights[rows.sources == "forum"]) == {1.0}
+
+
+def test_rows_of_dropped_sources_can_be_had_apart(tmp_path: Path) -> None:
+    load(tmp_path, drop=["hate only"])
+    settings = read_recipe(
+        _written(
+            tmp_path / "recipe.yaml",
+            {
+                "name": "tiny",
+                "labels": ["toxic", "threat", "insult"],
+                "data": [
+                    {
+                        "kind": "table",
+                        "path": "data.csv",
+                        "source": "source",
+                        "drop": ["hate only"],
+                        "weights": {"forum": 2},
+                    }
+                ],
+                "model": {"kind": "lstm", "base": "none", "base_licence": "none"},
+            },
+        )
+    )
+    rows = left_out_rows(settings, tmp_path / "recipe.yaml")
+
+    assert rows is not None
+    assert rows.texts == ["hateful", "not hateful"]
 
 
 def test_fingerprint_follows_every_change(tmp_path: Path) -> None:
