@@ -883,18 +883,20 @@ def test_generators_and_numbers_of_numpy_are_welcome(
 def test_what_a_user_wrote_is_in_no_trace_reason_or_log(
     caplog: pytest.LogCaptureFixture, as_json: Callable[..., dict[str, Any]]
 ) -> None:
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "moderation")
     moderator = chain(
         step("a"), step("b", timeout=30, fallback=step("c")), plugins=[BrokenObserver()]
     )
     verdict = moderator.moderate(f"a:raise b:raise c:raise {SECRET}")
     assert [trace.status for trace in verdict.trace] == ["failed"] * 3
     assert SECRET not in str(as_json(verdict))
+    assert "BrokenObserver" in caplog.text
     assert SECRET not in caplog.text
     assert SECRET in str(as_json(verdict, include_text=True))
 
 
 def test_a_step_that_cannot_be_loaded_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "moderation")
     moderator = chain(step("a", broken=True))
     for _ in range(3):
         assert moderator.moderate("x").degraded
@@ -1061,6 +1063,7 @@ class Recorder:
 
 
 def test_observers_are_called_apart(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "moderation")
     first, last = Recorder(), Recorder()
     moderator = chain(step("a"), plugins=[first, BrokenObserver(), last])
     content = Content((Part("text", f"a:toxic=.5 {SECRET}"),), metadata={"id": "7"})
