@@ -200,9 +200,13 @@ def policy_check(name: str, plugins: Sequence[str]) -> None:
     """
     from moderation.engine import Moderator
 
-    logging.getLogger("moderation").setLevel(logging.CRITICAL)  # faults are printed below
     moderator = Moderator(name, plugins=plugins)
-    moderator.load()
+    logger, level = logging.getLogger("moderation"), logging.getLogger("moderation").level
+    logger.setLevel(logging.CRITICAL)  # the faults are printed below
+    try:
+        moderator.load()
+    finally:
+        logger.setLevel(level)
     faults = moderator.faults()
     for step in moderator.steps:
         for each in step.line():
