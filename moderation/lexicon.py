@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, cached_property
 from itertools import groupby, pairwise, product
-from math import log
+from math import inf, log
 from pathlib import Path
 
 # Stems that are abuse or profanity in any spelling, the plainest of them, and what else can be
@@ -155,6 +155,24 @@ class Lexicon:
         """Say whether ``word`` is abuse or profanity in any spelling."""
         return word in self.strong and _CORE.search(word) is not None
 
+    @cached_property
+    def _doubled(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for word in self.rank:
+            if len(single := "".join(letter for letter, _ in groupby(word))) < len(word):
+                found.setdefault(single, []).append(word)
+        return found
+
+    def elongated(self, single: str) -> list[str]:
+        """Return the known words that read ``single`` with every letter written once."""
+        doubled = self._doubled.get(single, [])
+        return [single, *doubled] if single in self.rank else doubled
+
+    @cached_property
+    def heads(self) -> frozenset[str]:
+        """The first three and the first five letters of every known word."""
+        return frozenset(word[:size] for word in self.rank for size in (3, 5))
+
     def joins(self, piece: str, first: bool, plain: bool) -> bool:
         """Say whether ``piece`` may be one of several words run together."""
         if len(piece) == 1:
@@ -228,22 +246,25 @@ def _read_letters(word: str) -> str | None:
 
 def _read_elongated(word: str) -> str | None:
     words = lexicon()
-    runs = ["".join(run) for _, run in groupby(word)]
+    runs = _runs(word)
     if len(runs) < 2 or _NUMERAL.search(word):
         return None  # aaa, xxx, xviii, wwiii
-    choices = [(run,) if len(run) == 1 else (run[0] * 2, run[0]) for run in runs]
     best, lowest = None, 0.0
-    for choice in product(*choices) if sum(len(run) > 1 for run in runs) <= 6 else ():
-        candidate = "".join(choice)
-        if candidate in words.rank:
+    for candidate in words.elongated("".join(run[0] for run in runs)):
+        kept = _runs(candidate)
+        if all(len(a) <= len(b) for a, b in zip(kept, runs, strict=True)):
             # A letter held for long was often double to begin with: goood is good, not god.
-            single = sum(len(a) > 2 and len(b) == 1 for a, b in zip(runs, choice, strict=True))
+            single = sum(len(b) > 2 and len(a) == 1 for a, b in zip(kept, runs, strict=True))
             cost = (words.rank[candidate] + 5) * 20.0**single
             if candidate in words.listed and not single:
                 cost /= 20
             if best is None or cost < lowest:
                 best, lowest = candidate, cost
     return best or _read_run_on(_shortened(word, 2)) or _read_run_on(_shortened(word, 1))
+
+
+def _runs(word: str) -> list[str]:
+    return ["".join(run) for _, run in groupby(word)]
 
 
 def _read_run_on(word: str) -> str | None:
@@ -305,9 +326,13 @@ def _read_mask(word: str) -> str | None:
         return None
     lead, body, trail = shape.groups()
     visible = [(i, c) for i, c in enumerate(word) if c.isalnum() or c in "@$!"]
-    letters = sum(c.isalpha() for _, c in visible)
-    if letters < 2 or letters == len(word) or len(word) > 2 * len(visible) + 1:
+    letters = sum(map(str.isalpha, word))
+    if letters < 2 or len(word) > 2 * len(visible) + 1:
         return None
+    if len(visible) == len(word):  # no mask, unless a sign stands for no letter at all: f@ck
+        hidden = re.sub("[@$!]", "*", word) if letters == len(word) - 1 else word
+        found = _read_mask(hidden) if hidden != word else None
+        return found if found and words.is_core(found) else None
     if lead and (trail or letters < 3 or body in words.known):
         return None  # *hits*
     if trail and (letters + len(trail) < 4 or body in words.known):
@@ -332,13 +357,7 @@ def _read_mask(word: str) -> str | None:
                     continue
                 if found.startswith(gap[1]) and found.endswith(gap[2]):
                     return found
-    if fits:
-        return fits[0] if stars else None
-    # Last, a sign that stands for no letter at all: f@ck.
-    if "*" not in word and (hidden := re.sub("[@$!]", "*", word)) != word:
-        found = _read_mask(hidden) or ""
-        return found if words.is_core(found) else None
-    return None
+    return fits[0] if fits and stars else None
 
 
 def _read_digits(word: str) -> str | None:
@@ -359,20 +378,21 @@ def _read_digits(word: str) -> str | None:
 
 def segment(letters: str) -> list[str]:
     """Cut spelled-out letters into the cheapest words; a letter that fits nowhere stays alone."""
-    rank = lexicon().rank
-    costs, cuts = [0.0], [0]
-    for end in range(1, len(letters) + 1):
-        last = letters[end - 1]
-        cost = costs[-1] + (4.0 if last in "ai" else 7.0 if last in "ur" else 14.0)
-        cut = end - 1
-        for begin in range(max(0, end - 16), end - 1):
+    rank, heads, size = lexicon().rank, lexicon().heads, len(letters)
+    costs, cuts = [0.0, *([inf] * size)], [0] * (size + 1)
+    for begin, letter in enumerate(letters):
+        cost = costs[begin] + (4.0 if letter in "ai" else 7.0 if letter in "ur" else 14.0)
+        if cost < costs[begin + 1]:
+            costs[begin + 1], cuts[begin + 1] = cost, begin
+        longest = 16 if letters[begin : begin + 5] in heads else 4
+        if longest == 4 and letters[begin : begin + 3] not in heads:
+            longest = 2
+        for end in range(begin + 2, min(begin + longest, size) + 1):
             if (found := rank.get(letters[begin:end])) is not None:
-                whole = costs[begin] + log(found + 10) + 2
-                if whole < cost:
-                    cost, cut = whole, begin
-        costs.append(cost)
-        cuts.append(cut)
-    pieces, end = [], len(letters)
+                cost = costs[begin] + log(found + 10) + 2
+                if cost < costs[end]:
+                    costs[end], cuts[end] = cost, begin
+    pieces, end = [], size
     while end:
         pieces.append(letters[cuts[end] : end])
         end = cuts[end]

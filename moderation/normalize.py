@@ -102,6 +102,12 @@ def _applied(
         begins += range(at, edit.begin)
         ends += range(at + 1, edit.begin + 1)
         at = edit.end
+        if not edit.text:
+            continue
+        if edit.end - edit.begin == len(edit.text) and not edit.whole:
+            begins += range(edit.begin, at)
+            ends += range(edit.begin + 1, at + 1)
+            continue
         if edit.whole:
             begins += [edit.begin] * len(edit.text)
             ends += [edit.end] * len(edit.text)
@@ -116,10 +122,7 @@ def _applied(
         begins += range(edit.begin, first)
         ends += range(edit.begin + 1, first + 1)
         middle = len(new) - head - tail
-        if middle == last - first:
-            begins += range(first, last)
-            ends += range(first + 1, last + 1)
-        elif middle:
+        if middle:
             begins += [first] * middle
             ends += [last] * middle
         elif head:
@@ -200,16 +203,16 @@ def _noise(text: str) -> Iterator[_Edit]:
         hidden = len(marks) < len(run)
         if hidden and _is_orthographic(run, before, after, right_to_left):
             continue
+        glued = hidden and before.isalnum() and after.isalnum()
+        if not marks:
+            yield _Edit(begin, end, "", counts=glued)
+            continue
         inside = after.isalpha() or text[max(0, begin - 2) : begin - 1].isalpha()
         kept = _kept(marks, before, inside)
-        glued = hidden and before.isalnum() and after.isalnum()
         stacked = kept != marks and before + marks not in ("i\u0307", "I\u0307")
-        if marks and before:
-            drawn = unicodedata.normalize("NFC", before + kept)
-            if before + run != drawn:
-                yield _Edit(begin - 1, end, drawn, counts=glued or stacked)
-        elif kept != run:
-            yield _Edit(begin, end, kept, counts=glued or stacked)
+        drawn = unicodedata.normalize("NFC", before + kept)
+        if before + run != drawn:
+            yield _Edit(begin - len(before), end, drawn, counts=glued or stacked)
     for match in _FLAGS.finditer(text):
         word = "".join(chr(ord(c) - 0x1F1E6 + 97) for c in match[0] if ord(c) > 0x1F000)
         if word in lexicon().listed:
@@ -346,8 +349,7 @@ def _joined(run: str, at: list[int], dotted: bool) -> Iterator[_Edit]:
     letters = "".join(run[i] for i in at)
     if len(set(letters)) < 2 or 2 * sum(map(str.isalpha, letters)) < len(letters) or len(at) < 3:
         return
-    for table in _SPELLED_AS:
-        spelled = letters.translate(table)
+    for spelled in dict.fromkeys(letters.translate(table) for table in _SPELLED_AS):
         if len(spelled) <= 24 and (word := read(spelled)) in lexicon().strong and word:
             yield _Edit(at[0], at[-1] + 1, word)
             return
@@ -423,6 +425,8 @@ def _resolve(chunk: str) -> tuple[tuple[int, int, str], ...]:
                 return ((at + begin, at + end, word),)
     found = []
     for part in _PART.finditer(core):
+        if part[0] == core and not core.isalpha():
+            break  # read above
         for begin, end in _trimmed(part[0]):
             if word := read(part[0][begin:end]):
                 found.append((at + part.start() + begin, at + part.start() + end, word))
