@@ -247,7 +247,7 @@ def _table(recipe: Recipe, data: TableData, file: Path, *, left_out: bool = Fals
     spans: list[Spans | None] = [None] * len(texts)
     if data.spans:
         spans = [
-            _spans(value, text, f"{file}: row {frame.index[row] + 1}: {data.spans}")
+            read_spans(value, text, f"{file}: row {frame.index[row] + 1}: {data.spans}")
             for row, (value, text) in enumerate(zip(frame[data.spans], texts, strict=True))
         ]
     rows = Rows(texts, targets, sources, splits, weights, spans, np.full(len(texts), ""))
@@ -297,7 +297,8 @@ def _classes(
     return targets
 
 
-def _spans(value: Any, text: str, where: str) -> Spans | None:
+def read_spans(value: Any, text: str, where: str) -> Spans | None:
+    """A cell with [[begin, end], ...] in characters of `text`; an empty cell says nothing."""
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return None
     try:

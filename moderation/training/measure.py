@@ -1,70 +1,28 @@
-"""Numbers about predictions, with the bootstrap intervals that small parts need."""
+"""What a training run watches, and what the model card reports of its outcome."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.metrics import f1_score
 
-from moderation.models.classifier import Classifier, Span
-from moderation.training.data import CONTRAST, Rows, Spans
+from moderation.evaluation.metrics import (
+    FEWEST,
+    auc,
+    bootstrap,
+    brier_skill,
+    calibration_error,
+    character_f1,
+    macro_f1,
+    mean,
+)
+from moderation.models.classifier import Classifier
+from moderation.training.data import CONTRAST, Rows
 from moderation.training.recipe import Recipe
 
 Scores = NDArray[np.float32]
-FEWEST = 10
-
-
-class Interval(NamedTuple):
-    """A value with the 2.5th and 97.5th percentile of its bootstrap."""
-
-    value: float
-    low: float
-    high: float
-
-
-def auc(truth: NDArray[np.bool_], scores: Scores) -> float:
-    return float(roc_auc_score(truth, scores))
-
-
-def macro_f1(truth: NDArray[np.bool_], scores: Scores) -> float:
-    return float(f1_score(truth, scores >= 0.5, average="macro", zero_division=0.0))
-
-
-def brier_skill(truth: NDArray[np.bool_], scores: Scores) -> float:
-    """1 is perfect, 0 no better than always saying the base rate (Brier 1950)."""
-    rate = truth.mean()
-    return float(1 - np.mean((scores - truth) ** 2) / (rate * (1 - rate)))
-
-
-def calibration_error(truth: NDArray[np.bool_], scores: Scores, bins: int = 15) -> float:
-    """Expected calibration error over bins of equal width (Guo et al. 2017, arXiv 1706.04599)."""
-    places = np.minimum((scores * bins).astype(int), bins - 1)
-    counts = np.bincount(places, minlength=bins)
-    gaps = np.bincount(places, scores, bins) - np.bincount(places, truth, bins)
-    return float(np.abs(gaps).sum() / max(1, counts.sum()))
-
-
-def bootstrap(
-    measure: Callable[[NDArray[np.bool_], Scores], float],
-    truth: NDArray[np.bool_],
-    scores: Scores,
-    *,
-    draws: int = 500,
-    seed: int = 0,
-) -> Interval:
-    """Rows drawn with replacement; draws with one class only are drawn again."""
-    rng = np.random.default_rng(seed)
-    values: list[float] = []
-    while len(values) < draws:
-        rows = rng.integers(0, len(truth), len(truth))
-        if truth[rows].all() or not truth[rows].any():
-            continue
-        values.append(measure(truth[rows], scores[rows]))
-    low, high = np.percentile(values, [2.5, 97.5])
-    return Interval(measure(truth, scores), float(low), float(high))
 
 
 def selection_score(logits: Scores, rows: Rows, recipe: Recipe) -> tuple[float, dict[str, float]]:
@@ -89,15 +47,6 @@ def selection_score(logits: Scores, rows: Rows, recipe: Recipe) -> tuple[float, 
             known = ~np.isnan(rows.targets[:, place])
             details[label] = auc(rows.targets[known, place] >= 0.5, logits[known, place])
     return float(np.mean(list(details.values()))), details
-
-
-def character_f1(marked: Spans, found: list[Span]) -> float:
-    """F1 over characters of one text, 1 where both are empty (SemEval-2021 task 5)."""
-    truth = {place for begin, end in marked for place in range(begin, end)}
-    said = {place for span in found for place in range(span.begin, span.end)}
-    if not truth or not said:
-        return float(truth == said)
-    return 2 * len(truth & said) / (len(truth) + len(said))
 
 
 def span_scores(model: Classifier, rows: Rows) -> Scores:
@@ -162,17 +111,8 @@ def measure(
         }
     spans = span_scores(model, validation)
     if len(spans):
-        draws = np.random.default_rng(0).integers(0, len(spans), (500, len(spans)))
-        low, high = np.percentile(spans[draws].mean(axis=1), [2.5, 97.5])
-        result["spans"] = {
-            "rows": len(spans),
-            "character F1": _rounded(Interval(float(spans.mean()), float(low), float(high))),
-        }
+        result["spans"] = {"rows": len(spans), "character F1": mean(spans).rounded()}
     return result
-
-
-def _rounded(interval: Interval) -> list[float]:
-    return [round(value, 4) for value in interval]
 
 
 def _known(rows: Rows, place: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -191,8 +131,8 @@ def _label_report(rows: Rows, scores: Scores, place: int) -> dict[str, Any]:
     if min(truth.sum(), (~truth).sum()) < FEWEST:
         return report
     report |= {
-        "AUC": _rounded(bootstrap(auc, truth, said)),
-        "macro F1": _rounded(bootstrap(macro_f1, truth, said)),
+        "AUC": bootstrap(auc, truth, said).rounded(),
+        "macro F1": bootstrap(macro_f1, truth, said).rounded(),
         "calibration error": round(calibration_error(truth, said), 4),
         "Brier skill": round(brier_skill(truth, said), 4),
     }
@@ -202,8 +142,8 @@ def _label_report(rows: Rows, scores: Scores, place: int) -> dict[str, Any]:
         counts = {"rows": int(part.sum()), "positives": int(truth.sum())}
         if min(truth.sum(), (~truth).sum()) >= FEWEST:
             report["sources"][source] = counts | {
-                "AUC": _rounded(bootstrap(auc, truth, said)),
-                "macro F1": _rounded(bootstrap(macro_f1, truth, said)),
+                "AUC": bootstrap(auc, truth, said).rounded(),
+                "macro F1": bootstrap(macro_f1, truth, said).rounded(),
             }
         elif not truth.any() and len(truth) >= 50:
             report["sources"][source] = counts | {"flagged": round(float((said >= 0.5).mean()), 4)}
@@ -216,8 +156,8 @@ def _contrast_report(rows: Rows, scores: Scores, place: int) -> dict[str, Any]:
     report: dict[str, Any] = {"rows": int(known.sum()), "positives": int(truth.sum())}
     if min(truth.sum(), (~truth).sum()) < FEWEST:
         return report
-    report["AUC"] = _rounded(bootstrap(auc, truth, said))
-    report["macro F1"] = _rounded(bootstrap(macro_f1, truth, said))
+    report["AUC"] = bootstrap(auc, truth, said).rounded()
+    report["macro F1"] = bootstrap(macro_f1, truth, said).rounded()
     kinds: dict[str, Any] = {}
     for kind in sorted(set(rows.kinds[known].tolist())):
         part = known & (rows.kinds == kind)

@@ -1,0 +1,51 @@
+"""How good a model or a policy is, and what is in a labelled file.
+
+    from moderation.evaluation import evaluate, open_system, read_labelled, write_report
+
+    system = open_system("default")
+    labelled = read_labelled("comments.csv", known=system.labels, task=system.task)
+    evaluation = evaluate(system, labelled)
+    write_report(evaluation, "report.html")
+
+Needs the extra `train`; serving never imports it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+from moderation.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from moderation.evaluation.labelled import Labelled, read_labelled
+    from moderation.evaluation.system import System, open_system
+    from moderation.evaluation.thresholds import Choice, Goal, choose
+
+__all__ = [
+    "Choice",
+    "Goal",
+    "Labelled",
+    "System",
+    "choose",
+    "open_system",
+    "read_labelled",
+]
+
+_HOMES = {
+    "labelled": ("Labelled", "read_labelled"),
+    "system": ("System", "open_system"),
+    "thresholds": ("Choice", "Goal", "choose"),
+}
+_NEEDED = {"sklearn": "scikit-learn", "pandas": "pandas", "pyarrow": "pyarrow", "plotly": "plotly"}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            for package, called in _NEEDED.items():
+                if importlib.util.find_spec(package) is None:
+                    raise MissingExtraError(called, extra="train", needed_for="evaluation")
+            return getattr(importlib.import_module(f"moderation.evaluation.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
