@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
@@ -30,11 +30,17 @@ from moderation.plugins import Registry, is_path
 from moderation.policy import OnError, Policy, Step, config_error, did_you_mean
 from moderation.verdict import Action, Signal, StepTrace, Verdict
 
+if TYPE_CHECKING:
+    import PIL.Image
+
 CHUNK = 256
 """Contents that go through the chain together; a step's `timeout` is for one chunk."""
 
 MAX_ABANDONED = 4
 """Calls of one step that may hang at the same time before the step fails without being called."""
+
+MAX_FINDINGS = 10_000
+"""Findings of one step on one content."""
 
 MAX_PARTS = 64
 """Parts of one content beyond which filters may add no more."""
@@ -116,6 +122,13 @@ class Moderator:
         return {
             each.spec.name: each.fault for step in self.steps for each in step.line() if each.fault
         }
+
+    def image(self, source: Path | str | bytes | PIL.Image.Image) -> Part:
+        """An image as a part of a content, read within what the policy says under `images`.
+
+        Raises: as `Part.from_image`.
+        """
+        return Part.from_image(source, self.policy.images)
 
     def moderate(self, content: Checkable, *, exhaustive: bool = False) -> Verdict:
         """The verdict about one content; see `moderate_batch`."""
@@ -344,15 +357,14 @@ class Moderator:
         note: str,
         ms: float,
     ) -> None:
-        name = step.spec.name
+        moved = indexes[-1] != len(indexes) - 1
         signals: list[Signal] = []
         for finding in findings:
             if isinstance(finding, Part):
                 source = None if finding.source is None else indexes[finding.source]
                 case.parts.append(replace(finding, source=source))
             else:
-                category, score, span, part, reason, _ = finding
-                signals.append(Signal(category, score, span, indexes[part], reason, name))
+                signals.append(finding._replace(part=indexes[finding.part]) if moved else finding)
         refined = step.head.spec.refines
         if refined is not None:
             judged = set(indexes)
@@ -363,7 +375,7 @@ class Moderator:
             ]
         case.signals[step.head.spec.name] = signals
         scores = case.said[step.head.spec.name] = _highest(signals)
-        case.trace.append(StepTrace(name, step.spec.filter, "ran", note, ms, scores))
+        case.trace.append(StepTrace(step.spec.name, step.spec.filter, "ran", note, ms, scores))
         case.owed.difference_update(indexes)
 
     def _apply_on_error(self, case: _Case) -> None:
@@ -601,7 +613,10 @@ class _LoadedStep:
         for row, content in zip(rows, contents, strict=True):
             if not isinstance(row, Iterable):
                 raise FilterError(f"expected a list of findings, found {type(row).__name__}")
-            checked.append([self._checked_one(finding, content) for finding in row])
+            findings = list(islice(row, MAX_FINDINGS + 1))
+            if len(findings) > MAX_FINDINGS:
+                raise FilterError(f"reported more than {MAX_FINDINGS:,} findings on one content")
+            checked.append([self._checked_one(finding, content) for finding in findings])
         return checked
 
     def _checked_one(self, finding: Any, content: Content) -> Finding:
@@ -631,7 +646,7 @@ class _LoadedStep:
                 if not 0 <= begin < end <= len(content.parts[part].text):
                     raise FilterError(f"reported a span from {begin} to {end}, outside the text")
                 span = begin, end
-            return Signal(category, score, span, part, reason)
+            return Signal(category, score, span, part, reason, self.spec.name)
         if isinstance(finding, Part):
             if finding.source is None or finding.source >= len(content.parts):
                 raise FilterError("added a part that was not derived from a part of the content")

@@ -1216,3 +1216,37 @@ def test_odd_texts_get_a_verdict(text: str, as_json: Callable[..., dict[str, Any
 def test_a_verdict_can_be_pickled() -> None:
     verdict = chain(step("a")).moderate("a:toxic=.5")
     assert same(pickle.loads(pickle.dumps(verdict)), verdict)  # noqa: S301  # made right here
+
+
+class Endless(TextFilter):
+    """Never stops finding."""
+
+    name: ClassVar[str] = "endless"
+
+    def categories(self) -> Iterable[str]:
+        return ("toxic",)
+
+    def check(self, text: str) -> Iterator[Signal]:
+        while True:
+            yield Signal("toxic", 0.1)
+
+
+class EndlessBatch(Endless):
+    """The same, handed over as it comes."""
+
+    name: ClassVar[str] = "endless-batch"
+
+    def check_batch(self, contents: Sequence[Content]) -> Any:
+        return [self.check(part.text) for content in contents for part in content.parts]
+
+
+def test_findings_without_an_end_fail_the_step() -> None:
+    policy = Policy.parse(
+        "name: endless\n"
+        "steps: [{name: one, filter: endless-batch}]\n"
+        "thresholds: {toxic: {review: 0.5}}\n"
+    )
+    verdict = Moderator(policy, plugins=[Offer(EndlessBatch)]).moderate("text")
+    assert verdict.action is REVIEW
+    assert verdict.degraded
+    assert "more than 10,000 findings" in verdict.trace[0].reason
