@@ -138,11 +138,13 @@ class Lexicon:
             return word in self.short or word in _LONE_LETTERS
         return word in self.listed or self.rank.get(word, 99999) < 6000
 
-    def is_split(self, word: str, parts: tuple[str, ...]) -> bool:
+    def is_split(self, word: str, parts: tuple[str, ...], spaced: bool = False) -> bool:
         """Say whether ``parts`` are pieces of a strong word rather than words side by side."""
         if word not in self.strong or len(word) < 4:
             return False
         if parts[0] in ("s", "t"):  # left over from "it's" and "don't"
+            return False
+        if spaced and not self.listed.keys().isdisjoint(parts):  # dip shit, fuck wit
             return False
         if len(parts) == 2 and min(map(len, parts)) == 1:
             return not self.is_ordinary(max(parts, key=len))
@@ -309,7 +311,8 @@ def _read_leet(word: str) -> str | None:
     # "4 kills", "class 5": a digit or a stray sign at the edge of a whole word is no letter of it.
     if word[0].isdigit() and word[1:] in words.known:
         return None
-    if word[-1] != "$" and not word[-1].isalpha() and word[:-1] in words.known:
+    body = word.rstrip("!|+@0123456789")
+    if body != word and body in words.known:
         return None
     if len(found) == 3 and not re.search(r"[@$!]|[a-z]\d[a-z]", word):
         return None
@@ -333,6 +336,8 @@ def _read_mask(word: str) -> str | None:
         hidden = re.sub("[@$!]", "*", word) if letters == len(word) - 1 else word
         found = _read_mask(hidden) if hidden != word else None
         return found if found and words.is_core(found) else None
+    if any(part in words.strong for part in re.findall("[a-z]{4,}", word)):
+        return None  # nothing is hidden: fuck?i
     if lead and (trail or letters < 3 or body in words.known):
         return None  # *hits*
     if trail and (letters + len(trail) < 4 or body in words.known):

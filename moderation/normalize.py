@@ -458,7 +458,8 @@ def _split(text: str) -> Iterator[_Edit]:
             joined, end = joined + pieces[j][2], pieces[j][1]
             if joined not in words.prefixes:
                 break
-            if words.is_split(joined, tuple(piece[2] for piece in pieces[i : j + 1])):
+            parts = tuple(piece[2] for piece in pieces[i : j + 1])
+            if words.is_split(joined, parts, " " in text[begin:end]):
                 yield _Edit(begin, end, joined)
                 done = j + 1
                 break
@@ -590,7 +591,7 @@ def _foreign_kind(token: str) -> str:
     flags = sum(0x1F1E6 <= ord(c) < 0x1F200 for c in token)
     if flags % 2 or flags > 2 or not letters.styled.isdisjoint(token):
         return "disguise"
-    if _TOKEN_NOISE.search(token):
+    if "*" in token or _TOKEN_NOISE.search(token):
         return "disguise"
     scripts = letters.scripts.intersection(token)
     latin = any(c.isascii() and c.isalpha() for c in token)
