@@ -71,7 +71,7 @@ def lookalikes() -> Lookalikes:
     table = cousins | twins | styled | accented
     return Lookalikes(
         frozenset(accented),
-        frozenset(styled),
+        frozenset(letter for letter, plain in styled.items() if plain.isalnum()),
         frozenset(twins),
         frozenset(twins | cousins),
         {ord(letter): plain for letter, plain in table.items()},

@@ -535,8 +535,11 @@ _FINDERS: tuple[Callable[[str], Iterable[_Edit]], ...] = (_reversals, _noise, _w
 _TURNS = 4
 _LONGEST = 64  # a longer token is not worth its place in a cache
 
-_OUTSIDE = '\\s.,:;"!?()\\[\\]{}/\u2013\u2014\u2026\u201c\u201d\\-'
-_TOKEN = re.compile(f"[^{_OUTSIDE}]+(?:![^{_OUTSIDE}]+)*")
+_APART = str.maketrans(dict.fromkeys('.,:;"?()[]{}/\u2013\u2014\u2026\u201c\u201d-', " "))
+_TOKEN = re.compile(
+    '[^\\s.,:;"?()\\[\\]{}/\u2013\u2014\u2026\u201c\u201d\u3001\u3002\uff0c\uff1a\uff1b\uff1f\uff01\\-]+'
+)
+_BANG = re.compile("!(?![a-z0-9@$])")
 _LINK = re.compile(r"(?:https?://|www\.)\S+")
 _UNKNOWN = re.compile("([a-z]+)(?:'[a-z]{1,2})?")
 _NUMBER = re.compile(
@@ -559,8 +562,12 @@ def _is_suspicious(text: str) -> bool:
         text = _LINK.sub(" ", text)
     if "\u2019" in text:
         text = text.replace("\u2019", "'")
+    if "!" in text:
+        text = _BANG.sub(" ", text)
+    # Translation is quick for ASCII alone.
+    tokens = text.translate(_APART).split() if text.isascii() else _TOKEN.findall(text)
     foreign = lookalike = False
-    for token in set(_TOKEN.findall(text)).difference(lexicon().clean):
+    for token in set(tokens).difference(lexicon().clean):
         kind = _kind(token) if len(token) <= _LONGEST else _kind.__wrapped__(token)
         if kind == "disguise" or (kind == "letter" and _LONE.search(text)):
             return True
