@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moderation.errors import ConfigError, MissingExtraError
-from moderation.training.recipe import ContrastData, Recipe, TableData, data_file
+from moderation.training.hub import HUB_SPLIT, hub_folder, read_hub
+from moderation.training.prepare import prepared
+from moderation.training.recipe import HUB, ContrastData, Recipe, TableData, data_file
 
 if TYPE_CHECKING:
     import pandas
@@ -29,7 +31,9 @@ class Rows:
     """Texts and what is known of them; every field has one entry a row.
 
     `targets` is [n, labels] from 0 to 1, NaN where a label is not known. `spans` is None where
-    nobody marked characters. `weights` says how often a row is seen in one epoch.
+    nobody marked characters. `splits` is empty where the file says none. `weights` says how often
+    a row is seen in one epoch. `labels` names the columns of `targets`,
+    `notes` says what was done to the rows.
     """
 
     texts: list[str]
@@ -39,6 +43,8 @@ class Rows:
     weights: NDArray[np.float32]
     spans: list[Spans | None]
     kinds: NDArray[np.str_]
+    labels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -53,6 +59,8 @@ class Rows:
             self.weights[places],
             [self.spans[place] for place in places],
             self.kinds[places],
+            self.labels,
+            self.notes,
         )
 
     def part(self, split: str) -> Rows:
@@ -79,12 +87,18 @@ def load_rows(recipe: Recipe, recipe_path: Path) -> Rows:
     parts = [
         _contrast(recipe, item, f"{recipe_path}: data[{place}]")
         if isinstance(item, ContrastData)
-        else _table(recipe, item, data_file(recipe_path, recipe, item.path))
+        else _table(recipe, item, _place(recipe, item, recipe_path))
         for place, item in enumerate(recipe.data)
     ]
-    rows = _together(parts)
+    rows = prepared(_together(parts), recipe, str(recipe_path))
     _check(recipe, rows, str(recipe_path))
     return rows
+
+
+def _place(recipe: Recipe, data: TableData, recipe_path: Path) -> Path:
+    if data.path.startswith(HUB):
+        return hub_folder(data.path, str(recipe_path))
+    return data_file(recipe_path, recipe, data.path)
 
 
 def left_out_rows(recipe: Recipe, recipe_path: Path) -> Rows | None:
@@ -93,7 +107,7 @@ def left_out_rows(recipe: Recipe, recipe_path: Path) -> Rows | None:
     Nothing of them was trained on, so they say how the model does on a source it has not seen.
     """
     found = [
-        _table(recipe, item, data_file(recipe_path, recipe, item.path), left_out=True)
+        _table(recipe, item, _place(recipe, item, recipe_path), left_out=True)
         for item in recipe.data
         if isinstance(item, TableData) and item.drop and item.source
     ]
@@ -102,6 +116,11 @@ def left_out_rows(recipe: Recipe, recipe_path: Path) -> Rows | None:
 
 
 def _together(parts: Sequence[Rows]) -> Rows:
+    labels = parts[0].labels
+    if any(part.labels != labels for part in parts):
+        # Classes that were found, not named: every file has its own.
+        labels = tuple(sorted({label for part in parts for label in part.labels}))
+        parts = [_aligned(part, labels) for part in parts]
     return Rows(
         [text for part in parts for text in part.texts],
         np.concatenate([part.targets for part in parts]),
@@ -110,7 +129,14 @@ def _together(parts: Sequence[Rows]) -> Rows:
         np.concatenate([part.weights for part in parts]),
         [spans for part in parts for spans in part.spans],
         np.concatenate([part.kinds for part in parts]),
+        labels,
     )
+
+
+def _aligned(rows: Rows, labels: tuple[str, ...]) -> Rows:
+    targets = np.zeros((len(rows), len(labels)), np.float32)
+    targets[:, [labels.index(label) for label in rows.labels]] = rows.targets
+    return replace(rows, targets=targets, labels=labels)
 
 
 def _check(recipe: Recipe, rows: Rows, where: str) -> None:
@@ -120,8 +146,19 @@ def _check(recipe: Recipe, rows: Rows, where: str) -> None:
             raise ConfigError(
                 f"no {split} rows; check the split column and the sources dropped", where=where
             )
-        for place, label in enumerate(recipe.labels):
+        if recipe.task == "multi_class" and len(rows.labels) < 2:
+            raise ConfigError(
+                f"{len(rows.labels)} class in the data; a classifier needs two or more", where=where
+            )
+        for place, label in enumerate(rows.labels):
             known = targets[:, place][~np.isnan(targets[:, place])]
+            if recipe.task == "multi_class" and not known.any():
+                raise ConfigError(
+                    f"class {label!r}, {split} part: no row ({len(targets):,} rows for "
+                    f"{len(rows.labels)} classes); add rows, make the part larger, or merge sparse "
+                    "classes with preparation.fewest",
+                    where=where,
+                )
             if not (known >= 0.5).any() or not (known < 0.5).any():
                 found = f"{int((known >= 0.5).sum())} positive, {int((known < 0.5).sum())} negative"
                 raise ConfigError(
@@ -132,7 +169,7 @@ def _check(recipe: Recipe, rows: Rows, where: str) -> None:
 
 
 def read_table(file: Path) -> pandas.DataFrame:
-    """A CSV, JSON-lines or Parquet file, told by its ending."""
+    """A CSV, JSON-lines or Parquet file, told by its ending, or a folder as `hub_folder` gives."""
     try:
         import pandas
     except ImportError as error:
@@ -143,6 +180,8 @@ def read_table(file: Path) -> pandas.DataFrame:
         ".jsonl": lambda path: pandas.read_json(path, lines=True, encoding="utf-8"),
         ".parquet": pandas.read_parquet,
     }
+    if file.is_dir():
+        return read_hub(file)
     if file.suffix not in readers:
         raise ConfigError(
             f"expected a name that ends in {', '.join(readers)}, found {file.suffix!r}",
@@ -165,12 +204,13 @@ def read_table(file: Path) -> pandas.DataFrame:
 
 def _table(recipe: Recipe, data: TableData, file: Path, *, left_out: bool = False) -> Rows:
     frame = read_table(file)
-    columns = set(frame.columns)
+    columns = set(map(str, frame.columns))
     mapping = data.labels
     if mapping is None:
         mapping = {label: label for label in recipe.labels if label in columns}
     needed = [*data.text, *mapping.values()]
     needed += [name for name in (data.target, data.spans, data.split, data.source) if name]
+    needed += [name for rule in data.classes.values() for name in rule]
     if missing := sorted(set(needed) - columns):
         raise ConfigError(
             f"no column {', '.join(missing)}; the file has {', '.join(sorted(columns))}",
@@ -179,6 +219,8 @@ def _table(recipe: Recipe, data: TableData, file: Path, *, left_out: bool = Fals
     if data.source:
         known = set(frame[data.source].astype(str))
         frame = frame[frame[data.source].isin(data.drop) == left_out]
+        if data.keep:
+            frame = frame[frame[data.source].isin(data.keep)]
     else:
         known = {data.name or file.stem}
     if not len(frame) and not left_out:
@@ -196,8 +238,9 @@ def _table(recipe: Recipe, data: TableData, file: Path, *, left_out: bool = Fals
             number = frame.index[row] + 1
             raise ConfigError(f"row {number}: empty text; remove the row", where=str(file))
 
+    labels = recipe.labels
     if recipe.task == "multi_class":
-        targets = _classes(recipe, frame, str(data.target), file)
+        labels, targets = _classes(recipe, data, frame, file)
     else:
         targets = _labels(recipe, frame, mapping, file)
     sources = (
@@ -205,16 +248,16 @@ def _table(recipe: Recipe, data: TableData, file: Path, *, left_out: bool = Fals
         if data.source
         else np.full(len(frame), data.name or file.stem)
     )
-    named = {*data.mask, *data.mask_unless, *data.weights}
+    named = {*data.mask, *data.mask_unless, *data.weights, *data.keep}
     if data.implied_zeros:
         named |= set(data.implied_zeros.sources)
     if unknown := sorted(named - known):
         raise ConfigError(
-            f"mask, weights or implied_zeros name {', '.join(unknown)}, not among the sources "
-            f"{', '.join(sorted(known))}",
+            f"keep, mask, weights or implied_zeros name {', '.join(unknown)}, not among the "
+            f"sources {', '.join(sorted(known))}",
             where=str(file),
         )
-    place = {label: index for index, label in enumerate(recipe.labels)}
+    place = {label: index for index, label in enumerate(labels)}
     for source, rules in data.mask_unless.items():
         for label, other in rules.items():
             without = np.isnan(targets[:, place[other]])
@@ -232,14 +275,17 @@ def _table(recipe: Recipe, data: TableData, file: Path, *, left_out: bool = Fals
     for source, weight in data.weights.items():
         weights[sources == source] = weight
     for label, weight in data.positives.items():
+        if label not in place:
+            raise ConfigError(f"positives name {label}, not among the labels", where=str(file))
         scarce = targets[:, place[label]] >= 0.5
         weights[scarce] = np.maximum(weights[scarce], weight)
+    split = data.split or (HUB_SPLIT if HUB_SPLIT in columns else None)
     splits = (
-        frame[data.split].astype(str).to_numpy(dtype=np.str_)
-        if data.split
-        else np.asarray([split_of(text) for text in texts])
+        frame[split].astype(str).to_numpy(dtype=np.str_)
+        if split
+        else np.full(len(texts), "", "U10")
     )
-    if strange := sorted(set(splits.tolist()) - set(SPLITS)):
+    if data.split and (strange := sorted(set(splits.tolist()) - set(SPLITS))):
         raise ConfigError(
             f"column {data.split}: expected {', '.join(SPLITS)}, found {', '.join(strange[:5])}",
             where=str(file),
@@ -250,7 +296,8 @@ def _table(recipe: Recipe, data: TableData, file: Path, *, left_out: bool = Fals
             read_spans(value, text, f"{file}: row {frame.index[row] + 1}: {data.spans}")
             for row, (value, text) in enumerate(zip(frame[data.spans], texts, strict=True))
         ]
-    rows = Rows(texts, targets, sources, splits, weights, spans, np.full(len(texts), ""))
+    kinds = np.full(len(texts), "")
+    rows = Rows(texts, targets, sources, splits, weights, spans, kinds, labels)
     # Rows of which nothing is known that the recipe asks for have nothing to teach.
     return rows.where(~np.isnan(targets).all(axis=1) | np.asarray([s is not None for s in spans]))
 
@@ -281,20 +328,41 @@ def _labels(
 
 
 def _classes(
-    recipe: Recipe, frame: pandas.DataFrame, column: str, file: Path
-) -> NDArray[np.float32]:
-    place = {label: index for index, label in enumerate(recipe.labels)}
-    values = frame[column].astype(str)
-    if unknown := sorted(set(values) - set(place)):
+    recipe: Recipe, data: TableData, frame: pandas.DataFrame, file: Path
+) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+    """The classes, and [n, classes] with one 1 in every row; NaN in a row without a class."""
+    from pandas.api.types import is_float_dtype
+
+    if data.classes:
+        values = np.full(len(frame), None, object)
+        for name, rule in data.classes.items():
+            fits = np.logical_and.reduce([frame[key] == value for key, value in rule.items()])
+            if twice := [str(other) for other in values[fits] if other is not None]:
+                raise ConfigError(
+                    f"classes {twice[0]} and {name} both fit {len(twice)} rows; make the rules "
+                    "exclude one another",
+                    where=str(file),
+                )
+            values[fits] = name
+    else:
+        column = frame[data.target]
+        if is_float_dtype(column) and (column.dropna() % 1 == 0).all():
+            # Whole numbers, read as fractions because some are missing.
+            column = column.astype("Int64")
+        values = column.astype(object).where(column.notna(), None).to_numpy()
+    named = np.asarray([value is not None for value in values], np.bool_)
+    classes = [str(value) for value in values[named]]
+    labels = recipe.labels or tuple(data.classes) or tuple(sorted(set(classes)))
+    place = {label: index for index, label in enumerate(labels)}
+    if unknown := sorted(set(classes) - set(place)):
         raise ConfigError(
-            f"column {column}: {len(unknown)} values that labels does not name, such as "
+            f"column {data.target}: {len(unknown)} values that labels does not name, such as "
             f"{unknown[0][:40]!r}",
             where=str(file),
         )
-    targets: NDArray[np.float32] = np.eye(len(place), dtype=np.float32)[
-        [place[value] for value in values]
-    ]
-    return targets
+    targets = np.full((len(frame), len(place)), np.nan, np.float32)
+    targets[named] = np.eye(len(place), dtype=np.float32)[[place[value] for value in classes]]
+    return labels, targets
 
 
 def read_spans(value: Any, text: str, where: str) -> Spans | None:
@@ -312,13 +380,6 @@ def read_spans(value: Any, text: str, where: str) -> Spans | None:
                 where=where,
             )
     return spans
-
-
-def split_of(text: str) -> str:
-    """90/5/5 by a hash of the text without case and spacing, so that copies stay together."""
-    key = " ".join(text.casefold().split()).encode("utf-8", "surrogatepass")
-    place = int.from_bytes(hashlib.sha256(key).digest()[:4], "big") % 100
-    return "validation" if place < 5 else "test" if place < 10 else "train"
 
 
 def _contrast(recipe: Recipe, data: ContrastData, where: str) -> Rows:
@@ -340,6 +401,7 @@ def _contrast(recipe: Recipe, data: ContrastData, where: str) -> Rows:
         np.full(len(rows), data.weight, np.float32),
         [None] * len(rows),
         np.asarray([row.kind for row in rows], np.str_),
+        recipe.labels,
     )
 
 

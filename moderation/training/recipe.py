@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from moderation.errors import ConfigError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
+Part = Annotated[float, Field(gt=0, lt=1)]
+Cleaning = Literal["urls", "mentions", "white_space", "case", "accents"]
+HUB = "hf://datasets/"
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # What a recipe leaves unsaid here is no part of it, and so of no run's identity: a run begun
+    # before the option existed can be resumed.
+    unsaid: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        return {key: value for key, value in content.items() if key not in self.unsaid or value}
 
 
 class ImpliedZeros(_Section):
@@ -33,10 +53,14 @@ class ImpliedZeros(_Section):
 
 
 class TableData(_Section):
-    """One CSV, JSON-lines or Parquet file."""
+    """One CSV, JSON-lines or Parquet file, or a dataset of the Hugging Face Hub."""
+
+    unsaid = ("keep", "classes")
 
     kind: Literal["table"]
-    path: str = Field(description="Relative to data_root.")
+    path: str = Field(
+        description="Relative to data_root, or hf://datasets/OWNER/NAME[@REVISION][/CONFIGURATION]."
+    )
     text: tuple[str, ...] = Field(
         default=("text",), min_length=1, description="Columns, joined by a line break."
     )
@@ -46,12 +70,19 @@ class TableData(_Section):
         "An empty mapping takes none.",
     )
     target: str | None = Field(default=None, description="Column with the class (multi_class).")
+    classes: dict[str, dict[str, float]] = Field(
+        default={},
+        description="Instead of target: class to the columns and values that it shows itself by. "
+        "Rows that fit none are left out.",
+    )
     spans: str | None = Field(default=None, description="Column with [[begin, end], …].")
     split: str | None = Field(
-        default=None, description="Column with train, validation or test; else by hash of the text."
+        default=None,
+        description="Column with train, validation or test; else split as `preparation` says.",
     )
     source: str | None = Field(default=None, description="Column that names a row's source.")
     name: str = Field(default="", description="The source of all rows where there is no column.")
+    keep: tuple[str, ...] = Field(default=(), description="Sources to take; by default all.")
     drop: tuple[str, ...] = Field(default=(), description="Sources to leave out.")
     mask: dict[str, tuple[str, ...]] = Field(
         default={}, description="Source to the labels of it that are not used."
@@ -77,6 +108,87 @@ class ContrastData(_Section):
 
     kind: Literal["contrast"]
     weight: float = Field(default=1.0, ge=0)
+
+
+class Preparation(_Section):
+    """What is done to the rows before anything is learnt from them."""
+
+    clean: tuple[Cleaning, ...] = Field(
+        default=(),
+        description="Steps, in this order, kept with the model in its tokenizer.",
+    )
+    copies: Literal["drop", "keep"] = Field(
+        default="drop",
+        description="Rows to train and validate on whose text, but for case and spacing, another "
+        "row has.",
+    )
+    fewest: int = Field(
+        default=0, ge=0, description="Classes with fewer rows are merged into `other`."
+    )
+    other: str = "other"
+    validation: Part = Field(default=0.1, description="Share, where a file has no split column.")
+    test: Part = Field(default=0.1, description="Share, where a file has no split column.")
+
+
+class EasyData(_Section):
+    """Easy Data Augmentation for scarce labels of the training part (`training/augment.py`)."""
+
+    changed: Fraction = Field(default=0.1, description="Share of a text's words that is changed.")
+    fill: Fraction = Field(
+        default=0.5, description="Scarce labels are filled up to this share of the most frequent."
+    )
+    most: int = Field(default=4, ge=1, description="New rows made of one row, at most.")
+    wordnet: str = Field(
+        default="/usr/share/wordnet", description="Folder with WordNet's data.noun, index.noun, …"
+    )
+
+
+class Baseline(_Section):
+    """TF-IDF and logistic regression, the row to beat.
+
+    Of a setting's values the one that scores best on the validation part is taken.
+    """
+
+    words: tuple[int, ...] = Field(
+        default=(1, 2), min_length=1, description="Longest runs of words to try as features."
+    )
+    stop_words: tuple[bool, ...] = Field(
+        default=(False,), min_length=1, description="Whether English stop words are left out."
+    )
+    stem: tuple[bool, ...] = Field(
+        default=(False,), min_length=1, description="Whether words are stemmed (Porter 1980)."
+    )
+    strength: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        default=(1.0, 4.0, 16.0),
+        min_length=1,
+        description="Inverse strengths of the L2 penalty to try.",
+    )
+
+
+class Range(_Section):
+    """Numbers to search, from `low` to `high`; whole ones where both ends are."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _rising(self) -> Range:
+        if not self.low < self.high:
+            raise ValueError(f"low {self.low} is not below high {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError("a log range begins above 0")
+        return self
+
+
+class Tuning(_Section):
+    """What `--tune N` searches."""
+
+    space: dict[str, Range | tuple[Any, ...]] = Field(
+        default={},
+        description="Place in the recipe, such as model.dropout, to a range or a list of choices; "
+        "empty: what suits the kind of model.",
+    )
 
 
 class LstmModel(_Section):
@@ -164,19 +276,27 @@ class CalibrationMix(_Section):
 class Recipe(_Section):
     """One training run. Unknown keys are errors."""
 
+    unsaid = ("preparation", "easy_data", "baseline", "tuning")
+
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     task: Literal["multi_label", "multi_class"] = "multi_label"
-    labels: tuple[str, ...] = Field(min_length=1)
+    labels: tuple[str, ...] = Field(
+        default=(), description="By default, of a multi_class recipe, the classes found."
+    )
     languages: tuple[str, ...] = ("en",)
     seed: int = Field(default=13, ge=0)
     data_root: str = "."
     data: tuple[Annotated[TableData | ContrastData, Field(discriminator="kind")], ...] = Field(
         min_length=1
     )
+    preparation: Preparation | None = None
     model: Annotated[LstmModel | DistilBertLora, Field(discriminator="kind")]
+    easy_data: EasyData | None = None
     augmentation: Augmentation = Augmentation()
     optimisation: Optimisation = Optimisation()
     calibration: CalibrationMix = CalibrationMix()
+    baseline: Baseline | None = None
+    tuning: Tuning | None = None
     notes: str = Field(default="", description="Markdown that opens the model card.")
 
     @model_validator(mode="after")
@@ -184,8 +304,12 @@ class Recipe(_Section):
         known = set(self.labels)
         if len(known) != len(self.labels):
             raise ValueError("labels: a label occurs twice")
-        if self.task == "multi_class" and len(known) < 2:
+        if self.task == "multi_label" and not known:
+            raise ValueError("labels: name the labels to learn")
+        if self.task == "multi_class" and len(known) == 1:
             raise ValueError("labels: a multi_class model needs two classes or more")
+        if self.task == "multi_label" and self.preparation and self.preparation.fewest:
+            raise ValueError("preparation.fewest: only classes of a multi_class recipe are merged")
         named: dict[str, set[str]] = {
             "optimisation.label_weights": set(self.optimisation.label_weights),
             "optimisation.positive_weights": set(self.optimisation.positive_weights),
@@ -199,9 +323,19 @@ class Recipe(_Section):
                         data.implied_zeros.label,
                         *data.implied_zeros.labels,
                     }
-                if self.task == "multi_class" and data.target is None:
-                    raise ValueError(f"data[{place}].target: a multi_class recipe names a column")
-        for where, names in named.items():
+                if self.task == "multi_class" and (data.target is None) == (not data.classes):
+                    raise ValueError(
+                        f"data[{place}]: a multi_class recipe gives target, the column with the "
+                        "class, or classes"
+                    )
+                if self.task == "multi_label" and (data.target or data.classes):
+                    raise ValueError(
+                        f"data[{place}]: target and classes go with task: multi_class; "
+                        "of a multi_label recipe every label has a column"
+                    )
+                if known:
+                    named[f"data[{place}].classes"] = set(data.classes)
+        for where, names in named.items() if known else ():
             if unknown := sorted(names - known):
                 raise ValueError(f"{where}: {', '.join(unknown)}: not among labels")
         return self

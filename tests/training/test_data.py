@@ -11,7 +11,7 @@ import yaml
 pytest.importorskip("pandas")
 
 from moderation.errors import ConfigError
-from moderation.training.data import batches, epoch_order, left_out_rows, load_rows, split_of
+from moderation.training.data import batches, epoch_order, left_out_rows, load_rows
 from moderation.training.recipe import Recipe, read_recipe
 
 HEADER = "text,source,split,toxic,threat,insult"
@@ -204,16 +204,6 @@ def test_spans_outside_the_text(tmp_path: Path) -> None:
 def test_columns_are_joined_to_one_text(tmp_path: Path) -> None:
     rows = load(tmp_path, text=["text", "source"])
     assert rows.texts[0] == "calm one\nforum"
-
-
-def test_split_by_hash_ignores_case_and_spacing() -> None:
-    texts = [f"text number {number}" for number in range(2_000)]
-    splits = [split_of(text) for text in texts]
-
-    assert [split_of(text.upper().replace(" ", "\t ")) for text in texts] == splits
-    assert 1_700 < splits.count("train") < 1_900
-    assert splits.count("validation") > 50
-    assert splits.count("test") > 50
 
 
 def test_a_row_of_weight_two_and_a_half_comes_that_often() -> None:

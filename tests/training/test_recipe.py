@@ -28,13 +28,13 @@ def test_shipped_recipes_can_be_read(file: Path) -> None:
         ({"epochs": 3}, "epochs", "Extra inputs"),
         ({"optimisation": {"epoch": 3}}, "optimisation.epoch", "Extra inputs"),
         ({"optimisation": {"epochs": 0}}, "optimisation.epochs", "greater than or equal to 1"),
-        ({"labels": []}, "labels", "at least 1"),
+        ({"labels": []}, "labels", "name the labels to learn"),
         ({"labels": ["toxic", "toxic"]}, "", "occurs twice"),
         ({"optimisation": {"positive_weights": {"rude": 2}}}, "", "rude: not among labels"),
         ({"data": [{"kind": "magic"}]}, "data.0", "magic"),
         ({"model": {"kind": "forest"}}, "model", "forest"),
         ({"name": "Not A Name"}, "name", "match pattern"),
-        ({"task": "multi_class"}, "", "names a column"),
+        ({"task": "multi_class"}, "data[0]", "gives target, the column"),
     ],
 )
 def test_a_mistake_is_named_with_its_place(
