@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from moderation.errors import ContentError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    import PIL.Image
+
+    from moderation.image import Picture
     from moderation.normalize import Folded
+    from moderation.policy import Images
 
 PartKind = Literal["text", "image", "caption", "ocr"]
 PART_KINDS: tuple[str, ...] = get_args(PartKind)
@@ -21,7 +27,11 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class Box:
-    """Where in an image the characters ``[begin, end)`` of an `ocr` part were read, in pixels."""
+    """Where in an image the characters ``[begin, end)`` of an `ocr` part were read.
+
+    In pixels of the image as it is shown, turned upright. What is in a later frame of an animated
+    image is where it stands in that frame.
+    """
 
     begin: int
     end: int
@@ -60,6 +70,24 @@ class Part:
         if self.source is not None and (type(self.source) is not int or self.source < 0):
             raise ContentError("a part's source is the index of a part, or None")
         _clean(self)
+
+    @classmethod
+    def from_image(
+        cls, source: Path | str | bytes | PIL.Image.Image | Picture, images: Images | None = None
+    ) -> Part:
+        """An image part out of a file, bytes, a Pillow image, or a data: or https: address.
+
+        A str is always an address and never a file's path, so that what a user sent cannot name a
+        file of this machine: give files as `pathlib.Path`. Addresses are fetched only where
+        `images.urls` says so; `Moderator.image` reads with the limits of its policy.
+
+        Raises:
+            ContentError: it cannot be read as an image, or is beyond the limits.
+            MissingExtraError: pillow is not installed.
+        """
+        from moderation.image import read
+
+        return cls("image", image=read(source, images))
 
     @cached_property
     def folded(self) -> Folded:

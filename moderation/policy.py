@@ -115,6 +115,22 @@ class Step(_Strict):
             step = step.fallback
 
 
+class Images(_Strict):
+    """What images are let in; everything here is checked before anything is decoded.
+
+    `urls`: whether https addresses are fetched; never from a private network.
+    `timeout`: seconds that fetching one may take, redirects included.
+    `max_bytes`, `max_pixels`: the largest file, and the most pixels of its picture.
+    `frames`: how many frames of an animated image are looked at, the most different ones.
+    """
+
+    urls: Annotated[bool, Field(strict=True)] = False
+    timeout: Annotated[float, Field(gt=0, le=60, allow_inf_nan=False, strict=True)] = 5.0
+    max_bytes: Annotated[int, Field(gt=0, le=500_000_000, strict=True)] = 20_000_000
+    max_pixels: Annotated[int, Field(gt=0, le=170_000_000, strict=True)] = 50_000_000
+    frames: Annotated[int, Field(gt=0, le=32, strict=True)] = 4
+
+
 class Policy(_Strict):
     """An ordered chain of steps and the thresholds that turn their scores into an action."""
 
@@ -125,6 +141,7 @@ class Policy(_Strict):
     thresholds: dict[str, Thresholds]
     stop_on: Severity | None = None
     unsupported_language: Literal["review", "allow"] = "review"
+    images: Images = Images()
 
     _folder: Path | None = None
 
