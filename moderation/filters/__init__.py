@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from moderation.filter import Filter
 from moderation.filters.classifier import ClassifierFilter
+from moderation.filters.llama_guard import LlamaGuardFilter
 from moderation.filters.patterns import PatternsFilter
 from moderation.filters.wordlist import WordlistFilter
 from moderation.hookspecs import hookimpl
@@ -12,4 +13,4 @@ from moderation.hookspecs import hookimpl
 @hookimpl
 def moderation_filters() -> list[type[Filter]]:
     """Offer the built-in filters."""
-    return [ClassifierFilter, PatternsFilter, WordlistFilter]
+    return [ClassifierFilter, LlamaGuardFilter, PatternsFilter, WordlistFilter]
