@@ -38,6 +38,6 @@ def train(
     for package in _NEEDED:
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(package, extra="train", needed_for="training")
-    from moderation.training.run import train_lstm
+    from moderation.training.run import train_recipe
 
-    return train_lstm(Path(recipe_path), output, Path(runs), resume=resume)
+    return train_recipe(Path(recipe_path), output, Path(runs), resume=resume)

@@ -7,29 +7,23 @@ from typing import Any
 
 from moderation.models.artifact import ModelCard
 from moderation.training.data import CONTRAST
-from moderation.training.recipe import Recipe, TableData
+from moderation.training.recipe import DistilBertLora, LstmModel, Recipe, TableData
 
 
 def readme(card: ModelCard, recipe: Recipe) -> str:
     """Markdown; every number in it is taken from `card`."""
-    size = recipe.model
     parts = [f"# {card.name}", recipe.notes.strip()]
     facts = [
         ("task", card.task.replace("_", "-")),
         ("labels", ", ".join(card.labels)),
         ("languages", ", ".join(card.languages)),
-        (
-            "network",
-            f"embedding {size.embedding}, bidirectional LSTM layers "
-            f"{', '.join(map(str, size.hidden))}, {size.attention} attention heads and maximum, "
-            f"int8 weights, float32 arithmetic",
-        ),
+        ("network", _network(recipe.model)),
         ("reads", f"windows of {card.max_length} tokens, {card.stride} shared by two neighbours"),
     ]
     if card.base:
         facts.append(
             (
-                "token embeddings from",
+                "started from",
                 f"{card.base.name} ({card.base.licence}), weights {card.base.revision}",
             )
         )
@@ -45,6 +39,20 @@ def readme(card: ModelCard, recipe: Recipe) -> str:
         parts += ["## Measured", _metrics(card.metrics)]
     parts += ["## Data", _data(card, recipe)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _network(model: LstmModel | DistilBertLora) -> str:
+    pooling = f"{model.attention} attention heads and maximum"
+    if isinstance(model, DistilBertLora):
+        return (
+            f"DistilBERT with LoRA of rank {model.rank}, {pooling}; int8 weights and activations, "
+            "one scale for each token"
+        )
+    layers = ", ".join(map(str, model.hidden))
+    return (
+        f"embedding {model.embedding}, bidirectional LSTM layers {layers}, {pooling}; "
+        "int8 weights, float32 arithmetic"
+    )
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

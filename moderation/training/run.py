@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from tokenizers import Tokenizer
+from torch import nn
 
 from moderation.models.artifact import (
     GRAPH_FILE,
@@ -24,13 +26,13 @@ from moderation.training.data import left_out_rows, load_rows
 from moderation.training.export import export_lstm
 from moderation.training.lstm import LstmNetwork
 from moderation.training.measure import measure, span_threshold
-from moderation.training.recipe import read_recipe
+from moderation.training.recipe import DistilBertLora, LstmModel, Recipe, read_recipe
 from moderation.training.trainer import Run, fit, identity
 
 CARD_README = "README.md"
 
 
-def train_lstm(recipe_path: Path, output: str | Path | None, runs: Path, *, resume: bool) -> Path:
+def train_recipe(recipe_path: Path, output: str | Path | None, runs: Path, *, resume: bool) -> Path:
     console = Console(stderr=True)
     recipe = read_recipe(recipe_path)
     rows = load_rows(recipe, recipe_path)
@@ -43,13 +45,7 @@ def train_lstm(recipe_path: Path, output: str | Path | None, runs: Path, *, resu
     folder = vocabulary.base_folder(recipe.model.base, recipe_path)
     signs = vocabulary.emoji(train.texts, recipe.model.emoji)
     tokenizer = vocabulary.build_tokenizer(folder, signs)
-    torch.manual_seed(recipe.seed)
-    network = LstmNetwork(recipe.model, tokenizer.get_vocab_size(), len(recipe.labels))
-    start = vocabulary.token_embeddings(
-        folder, tokenizer, signs, recipe.model.embedding, recipe.seed
-    )
-    with torch.no_grad():
-        network.embedding.weight.copy_(torch.from_numpy(start))
+    network = _network(recipe, folder, tokenizer, signs)
 
     run_folder = runs / recipe.name
     run = Run(run_folder, identity(recipe, fingerprint))
@@ -64,7 +60,7 @@ def train_lstm(recipe_path: Path, output: str | Path | None, runs: Path, *, resu
         "task": recipe.task,
         "labels": recipe.labels,
         "languages": recipe.languages,
-        "max_length": recipe.model.max_length,
+        "max_length": _window(recipe.model),
         "stride": recipe.model.stride,
         "base": Base(
             name=recipe.model.base,
@@ -84,7 +80,7 @@ def train_lstm(recipe_path: Path, output: str | Path | None, runs: Path, *, resu
         "span_threshold": 0.5 if recipe.model.spans else None,
     }
     with new_folder(target) as scratch:
-        worst = export_lstm(network, scratch / GRAPH_FILE)
+        worst = _export(network, scratch)
         tokenizer.save(str(scratch / TOKENIZER_FILE), pretty=False)
         write_card(scratch, fields)
         # Calibrated on what is served: int8 weights, long texts in windows.
@@ -107,3 +103,34 @@ def train_lstm(recipe_path: Path, output: str | Path | None, runs: Path, *, resu
         Classifier.load(scratch)
     console.print(f"wrote {target}")
     return target
+
+
+def _network(recipe: Recipe, folder: Path, tokenizer: Tokenizer, signs: list[str]) -> nn.Module:
+    torch.manual_seed(recipe.seed)
+    model, labels = recipe.model, len(recipe.labels)
+    if isinstance(model, DistilBertLora):
+        from moderation.training.distilbert import new_network
+
+        return new_network(folder, tokenizer, model, labels)
+    network = LstmNetwork(model, tokenizer.get_vocab_size(), labels)
+    start = vocabulary.token_embeddings(folder, tokenizer, signs, model.embedding, recipe.seed)
+    with torch.no_grad():
+        network.embedding.weight.copy_(torch.from_numpy(start))
+    return network
+
+
+def _window(model: LstmModel | DistilBertLora) -> int:
+    return model.window if isinstance(model, DistilBertLora) else model.max_length
+
+
+def _export(network: nn.Module, folder: Path) -> float:
+    if isinstance(network, LstmNetwork):
+        return export_lstm(network, folder / GRAPH_FILE)
+    from peft import PeftModel
+
+    from moderation.training.distilbert import merged, save_adapter
+    from moderation.training.distilbert_export import export_distilbert
+
+    assert isinstance(network, PeftModel)
+    save_adapter(network, folder)
+    return export_distilbert(merged(network), folder / GRAPH_FILE)
