@@ -169,9 +169,10 @@ def new_network(
         lora_alpha=2 * model.rank,
         target_modules=LAYERS,
         modules_to_save=["heads"],
-        base_model_name_or_path=model.base,
     )
-    return _dense(get_peft_model(cast(Any, DistilBertNetwork(encoder, heads)), config))
+    network = cast(Any, DistilBertNetwork(encoder, heads))
+    network.name_or_path = model.base  # for adapter_config.json
+    return _dense(get_peft_model(network, config))
 
 
 def save_adapter(network: PeftModel, folder: Path) -> None:
