@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from moderation.content import Content
+    from moderation.engine import Checkable, Moderator
     from moderation.policy import Policy
     from moderation.verdict import Verdict
 
@@ -77,6 +79,14 @@ _plugin = click.option(
 @_policy
 @_plugin
 @click.option("--file", "-f", type=click.Path(path_type=Path), help="Read texts from a file.")
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    metavar="FILE|URL",
+    help="An image to judge, with TEXT if there is one; several are one content. The policy is "
+    "then `images` unless you name another.",
+)
 @click.option("--whole", is_flag=True, help="Read a file or standard input as one text.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each text.")
 @click.option("--include-text", is_flag=True, help="With --json: the text is part of the object.")
@@ -91,6 +101,7 @@ def check(
     policy: str,
     plugins: Sequence[str],
     file: Path | None,
+    images: Sequence[str],
     whole: bool,
     as_json: bool,
     include_text: bool,
@@ -99,10 +110,11 @@ def check(
     exhaustive: bool,
     line_buffered: bool,
 ) -> None:
-    """Judge TEXT, or every line of standard input or of a file.
+    """Judge TEXT, an image, or every line of standard input or of a file.
 
     \b
     moderation check "some text"
+    moderation check --image meme.png --explain
     tail -f comments.log | moderation check --line-buffered --json
     moderation check --file comments.txt --mask
 
@@ -114,15 +126,23 @@ def check(
 
     if text is not None and file is not None:
         raise click.UsageError("give a text or --file, not both")
-    if text is None and file is None and sys.stdin.isatty():
+    if images and file is not None:
+        raise click.UsageError("give --image or --file, not both")
+    if text is None and file is None and not images and sys.stdin.isatty():
         raise click.UsageError('give a text: moderation check "some text", or pipe lines in')
     if include_text and not as_json:
         raise click.UsageError("--include-text goes with --json")
 
+    if images and ctx.get_parameter_source("policy") is click.core.ParameterSource.DEFAULT:
+        policy = "images"
     moderator = Moderator(policy, plugins=plugins)
+    texts: Iterable[Checkable]
+    if images:
+        texts = [_with_images(moderator, text, images)]
+    else:
+        texts = [text] if text is not None else _texts(file, whole)
     moderator.load()
-    single = text is not None or whole
-    texts: Iterable[str] = [text] if text is not None else _texts(file, whole)
+    single = text is not None or bool(images) or whole
     verdicts = (
         (moderator.moderate(line, exhaustive=exhaustive) for line in texts)
         if line_buffered
@@ -168,6 +188,35 @@ def filters(plugins: Sequence[str]) -> None:
             default = "required" if field.is_required() else f"default {value!r}"
             told = f" · {field.description}" if field.description else ""
             console.print(f"  · {option} ({default}){told}", markup=False, highlight=False)
+
+
+@main.command(name="hash")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--category",
+    "-c",
+    required=True,
+    metavar="NAME",
+    help="What the images are to be reported as.",
+)
+def hash_(images: Sequence[Path], category: str) -> None:
+    """Print the perceptual hash of each image, as a line for a list of known images.
+
+    \b
+    moderation hash --category spam banner.png >> known.txt
+
+    A step `{filter: imagehash, options: {lists: [known.txt]}}` then finds them again.
+    """
+    from moderation.filters.imagehash import entry
+    from moderation.image import read
+
+    for path in images:
+        try:
+            line = entry(read(path), category)
+        except ModerationError as error:
+            raise ModerationError(f"{path}: {error}") from None
+        name = "".join(char if char.isprintable() else "?" for char in path.name)
+        click.echo(f"{line}  # {name}")
 
 
 @main.group()
@@ -280,6 +329,20 @@ def _prove(name: str) -> Iterator[tuple[str, str]]:
             yield "ok", f"{filter_name}: keeps the contract"
 
 
+def _with_images(moderator: Moderator, text: str | None, images: Sequence[str]) -> Content:
+    """One content out of a text, if there is one, and images as the command line names them."""
+    from moderation.content import Content, Part
+
+    parts = [] if text is None else [Part("text", text)]
+    for image in images:
+        address = image.startswith(("http:", "https:", "data:"))
+        try:
+            parts.append(moderator.image(image if address else Path(image)))
+        except ModerationError as error:
+            raise ModerationError(f"{image[:100]}: {error}") from None
+    return Content(tuple(parts))
+
+
 def _texts(file: Path | None, whole: bool) -> Iterator[str]:
     if file is None:
         yield from _lines(sys.stdin.buffer, "standard input", whole)
@@ -327,6 +390,8 @@ def _print_verdict(
     for index, part in enumerate(verdict.parts):
         if part.kind != "image":
             console.print(Text("  ") + _marked(verdict, index, mask=mask))
+        elif explain:
+            console.print(Text(f"  image: {' × '.join(map(str, part.image.size))}", style="dim"))
     console.print()
 
     width = max(map(len, verdict.scores), default=0)
@@ -396,7 +461,9 @@ def _words(verdict: Verdict, *, at_least: float, mask: bool) -> Text | None:
         piece = verdict.parts[part].text[begin:end]
         line.append(" · " if place else "", style="dim")
         line.append(mask_words(piece) if mask else piece, style="bold")
-        line.append(f" {begin}–{end} ({', '.join(by)})", style="dim")
+        kind = verdict.parts[part].kind
+        where = "" if kind == "text" else f" of the {kind}"
+        line.append(f" {begin}–{end}{where} ({', '.join(by)})", style="dim")
     return line
 
 
@@ -424,9 +491,11 @@ def _print_explanation(console: Console, verdict: Verdict) -> None:
     for signal in verdict.signals:
         if signal.reason:
             span = f" {signal.span[0]}–{signal.span[1]}" if signal.span else ""
+            kind = verdict.parts[signal.part].kind
+            where = "" if kind == "text" else f" in the {kind}"
             console.print(
                 Text("  signal ", style="bold")
-                + Text(f"{signal.step}: {signal.category} {signal.score:.3f}{span}")
+                + Text(f"{signal.step}: {signal.category} {signal.score:.3f}{span}{where}")
                 + Text(f"  {signal.reason}", style="dim")
             )
     console.print(Text("  policy ", style="bold") + Text(verdict.policy))

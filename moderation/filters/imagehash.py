@@ -27,7 +27,8 @@ MAX_LIST_BYTES = 200_000_000
 _SIDE = 16
 _FLAT = 4.0
 """Standard deviation, of 255, below which an image shows nothing that could be known again."""
-_LINE = re.compile(rf"([0-9a-fA-F]{{{BITS // 4}}})\s+([\w./-]+)")
+_CATEGORY = r"[\w./-]+"
+_LINE = re.compile(rf"([0-9a-fA-F]{{{BITS // 4}}})\s+({_CATEGORY})")
 
 
 class _Match(NamedTuple):
@@ -136,16 +137,20 @@ class ImageHashFilter(Filter):
         return self._listed
 
 
-def image_hash(picture: Picture) -> str:
-    """The perceptual hash of a picture's first frame, as 64 hexadecimal digits.
+def entry(picture: Picture, category: str) -> str:
+    """The line of a list that stands for a picture: the hash of its first frame and a category.
 
     Raises:
+        ConfigError: a category is one word.
         ContentError: the picture is of one colour, more or less, and would match every other such.
         MissingExtraError: ImageHash is not installed.
     """
-    for hash_ in _hashes(picture.frames[0]):
-        return hash_
-    raise ContentError("the image shows next to nothing: its hash would match every blank image")
+    if not re.fullmatch(_CATEGORY, category):
+        raise ConfigError("expected a category of letters, digits and _ . / -, found another one")
+    hashes = _hashes(picture.frames[0])
+    if not hashes:
+        raise ContentError("shows next to nothing; its hash would match every other blank image")
+    return f"{hashes[0]} {category}"
 
 
 def _hashes(frame: PIL.Image.Image) -> list[str]:
