@@ -219,6 +219,48 @@ def hash_(images: Sequence[Path], category: str) -> None:
         click.echo(f"{line}  # {name}")
 
 
+@main.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--resume", is_flag=True, help="Go on with a run that was interrupted.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    help="Folder for the model.  [default: RUNS/NAME/model]",
+)
+@click.option(
+    "--runs",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder for checkpoints and searches.",
+)
+@click.option(
+    "--tune",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="First search for better settings with N trials, and say what mattered.",
+)
+def train(recipe: Path, resume: bool, output: Path | None, runs: Path, tune: int | None) -> None:
+    """Train the model that RECIPE, a YAML file, describes.
+
+    \b
+    moderation train configs/training/ag-news-lstm.yaml
+    moderation train my-recipe.yaml --tune 20 --output my-model
+
+    Prints the folder of the model. Needs the extra `train`.
+    """
+    from moderation.training import train as train_model
+
+    try:
+        folder = train_model(recipe, output=output, resume=resume, runs=runs, tune=tune or 0)
+    except KeyboardInterrupt:
+        raise ModerationError(
+            "interrupted; the same command with --resume goes on from the last whole epoch"
+        ) from None
+    click.echo(str(folder))
+
+
 @main.group()
 def policy() -> None:
     """Look at policies, and check your own."""

@@ -24,12 +24,14 @@ def train(
     output: str | Path | None = None,
     resume: bool = False,
     runs: str | Path = "runs",
+    tune: int = 0,
 ) -> Path:
     """Trains what the recipe says and returns the folder of the model, ready for `Classifier`.
 
     `output` is that folder (default: the recipe's name under `runs`); it appears only when
     everything is done. Checkpoints go to `runs`; with `resume` an interrupted run goes on from its
-    last whole epoch, and ends with the same weights.
+    last whole epoch, and ends with the same weights. With `tune` so many trials search for better
+    settings first; the model is trained with the best.
 
     Raises ConfigError for a recipe or data that cannot be used, TrainingError where training
     cannot go on, ParityError where the exported graph differs from the network, and
@@ -39,5 +41,12 @@ def train(
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(package, extra="train", needed_for="training")
     from moderation.training.run import train_recipe
+    from moderation.training.trainer import TrainingError
 
-    return train_recipe(Path(recipe_path), output, Path(runs), resume=resume)
+    try:
+        return train_recipe(Path(recipe_path), output, Path(runs), resume=resume, tune=tune)
+    except OSError as error:
+        raise TrainingError(
+            f"{error.filename or output or runs}: {error.strerror or error}; make room or give "
+            "another place, then go on with --resume"
+        ) from error

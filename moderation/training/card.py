@@ -176,10 +176,22 @@ def _metrics(metrics: dict[str, Any]) -> str:
             f"Words pointed at: character F1 {_interval(spans['character F1'])} on "
             f"{spans['rows']:,} validation posts."
         )
+    if baseline := metrics.get("baseline"):
+        parts.append(f"Beside a baseline ({baseline['is']}) on the same rows:")
+        parts.append(
+            _table(
+                ("", "this model", "baseline", "gap"),
+                (
+                    (name, *(_interval(row[key]) for key in ("model", "baseline", "gap")))
+                    for name, row in baseline.items()
+                    if name != "is"
+                ),
+            )
+        )
     rest = {
         key: value
         for key, value in metrics.items()
-        if key not in ("test", "sources left out", "contrast", "spans")
+        if key not in ("test", "sources left out", "contrast", "spans", "baseline")
     }
     parts += [f"{key}: {value}" for key, value in rest.items()]
     return "\n\n".join(parts)

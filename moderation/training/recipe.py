@@ -143,26 +143,13 @@ class EasyData(_Section):
     )
 
 
-class Baseline(_Section):
-    """TF-IDF and logistic regression, the row to beat.
+class BaselineOptions(_Section):
+    """TF-IDF and logistic regression, the row to beat (`evaluation.baseline.Baseline`)."""
 
-    Of a setting's values the one that scores best on the validation part is taken.
-    """
-
-    words: tuple[int, ...] = Field(
-        default=(1, 2), min_length=1, description="Longest runs of words to try as features."
-    )
-    stop_words: tuple[bool, ...] = Field(
-        default=(False,), min_length=1, description="Whether English stop words are left out."
-    )
-    stem: tuple[bool, ...] = Field(
-        default=(False,), min_length=1, description="Whether words are stemmed (Porter 1980)."
-    )
-    strength: tuple[Annotated[float, Field(gt=0)], ...] = Field(
-        default=(1.0, 4.0, 16.0),
-        min_length=1,
-        description="Inverse strengths of the L2 penalty to try.",
-    )
+    stop_words: bool = Field(default=False, description="Leave out English stop words.")
+    stem: bool = Field(default=False, description="Cut words to their stems (Porter 1980).")
+    tune: bool = Field(default=False, description="Choose its penalty by cross-validation.")
+    rows: int = Field(default=50_000, ge=1, description="Rows to fit on at most, drawn by lot.")
 
 
 class Range(_Section):
@@ -295,7 +282,7 @@ class Recipe(_Section):
     augmentation: Augmentation = Augmentation()
     optimisation: Optimisation = Optimisation()
     calibration: CalibrationMix = CalibrationMix()
-    baseline: Baseline | None = None
+    baseline: BaselineOptions | None = None
     tuning: Tuning | None = None
     notes: str = Field(default="", description="Markdown that opens the model card.")
 

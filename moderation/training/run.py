@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from pydantic import ValidationError
 from rich.console import Console
 from tokenizers import Tokenizer
 from torch import nn
 
+from moderation.errors import ConfigError
 from moderation.models.artifact import (
+    CARD_FILE,
     GRAPH_FILE,
     TOKENIZER_FILE,
     Base,
@@ -20,39 +25,81 @@ from moderation.models.artifact import (
 )
 from moderation.models.classifier import Classifier
 from moderation.training import vocabulary
+from moderation.training.augment import augmented
+from moderation.training.baseline import beside, shown
 from moderation.training.calibration import calibrate
 from moderation.training.card import readme
-from moderation.training.data import left_out_rows, load_rows
+from moderation.training.data import Rows, left_out_rows, load_rows
 from moderation.training.export import export_lstm
 from moderation.training.lstm import LstmNetwork
 from moderation.training.measure import measure, span_threshold
+from moderation.training.prepare import clean_first
 from moderation.training.recipe import DistilBertLora, LstmModel, Recipe, read_recipe
 from moderation.training.trainer import Run, fit, identity
+from moderation.training.tune import search
 
 CARD_README = "README.md"
 
 
-def train_recipe(recipe_path: Path, output: str | Path | None, runs: Path, *, resume: bool) -> Path:
+def train_recipe(
+    recipe_path: Path, output: str | Path | None, runs: Path, *, resume: bool, tune: int = 0
+) -> Path:
     console = Console(stderr=True)
     recipe = read_recipe(recipe_path)
+    target = Path(output) if output is not None else runs / recipe.name / "model"
+    check_target(target)
     rows = load_rows(recipe, recipe_path)
+    recipe = with_labels(recipe, rows.labels, recipe_path)
     fingerprint = rows.fingerprint()
     train, validation, test = (rows.part(name) for name in ("train", "validation", "test"))
     console.print(
         f"{len(train):,} rows to train on, {len(validation):,} to validate, {len(test):,} to test; "
         f"data {fingerprint}"
     )
+    for note in rows.notes:
+        console.print(note)
     folder = vocabulary.base_folder(recipe.model.base, recipe_path)
-    signs = vocabulary.emoji(train.texts, recipe.model.emoji)
-    tokenizer = vocabulary.build_tokenizer(folder, signs)
-    network = _network(recipe, folder, tokenizer, signs)
+    learnt = augmented(train, recipe, recipe_path.parent)
+    if len(learnt) > len(train):
+        console.print(learnt.notes[-1])
 
     run_folder = runs / recipe.name
+    tuning: dict[str, Any] = {}
+    if tune:
+
+        def trial(changed: Recipe, report: Callable[[int, float], None]) -> float:
+            tokenizer, network = _new(changed, folder, learnt)
+            run = Run(run_folder / "trial", identity(changed, fingerprint))
+            progressed = fit(
+                network,
+                learnt,
+                validation,
+                changed,
+                tokenizer,
+                run,
+                resume=False,
+                console=console,
+                report=lambda record: report(int(record["epoch"]), float(record["score"])),
+            )
+            return progressed.best
+
+        recipe, found = search(
+            recipe,
+            identity(recipe, fingerprint),
+            run_folder,
+            tune,
+            trial,
+            resume=resume,
+            console=console,
+        )
+        tuning = {"tuned by trials": found["trials"], "tuned to": found["best settings"]}
+        # More trials may find other settings: what was trained with these is not gone on from.
+        run_folder /= f"tuned-{identity(recipe, fingerprint)}"
+    tokenizer, network = _new(recipe, folder, learnt)
     run = Run(run_folder, identity(recipe, fingerprint))
-    fit(network, train, validation, recipe, tokenizer, run, resume=resume, console=console)
+    fit(network, learnt, validation, recipe, tokenizer, run, resume=resume, console=console)
     run.best(network)
 
-    target = Path(output) if output is not None else run_folder / "model"
     zeros = (0.0,) * len(recipe.labels)
     fields = {
         "name": recipe.name,
@@ -73,7 +120,7 @@ def train_recipe(recipe_path: Path, output: str | Path | None, runs: Path, *, re
             "sources": dict(sorted(Counter(train.sources.tolist()).items())),
         },
         "seed": recipe.seed,
-        "command": f"moderation train {recipe_path.name}",
+        "command": f"moderation train {recipe_path.name}" + (f" --tune {tune}" if tune else ""),
         "calibration": Calibration(
             scale=(1.0,) * len(zeros), offset=zeros, base_rate=zeros, fitted_on="nothing yet"
         ),
@@ -81,7 +128,7 @@ def train_recipe(recipe_path: Path, output: str | Path | None, runs: Path, *, re
     }
     with new_folder(target) as scratch:
         worst = _export(network, scratch)
-        tokenizer.save(str(scratch / TOKENIZER_FILE), pretty=False)
+        (scratch / TOKENIZER_FILE).write_text(tokenizer.to_str(), encoding="utf-8")
         write_card(scratch, fields)
         # Calibrated on what is served: int8 weights, long texts in windows.
         served = Classifier.load(scratch)
@@ -90,19 +137,47 @@ def train_recipe(recipe_path: Path, output: str | Path | None, runs: Path, *, re
             fields["span_threshold"] = span_threshold(served, validation)
         write_card(scratch, fields)
         served = Classifier.load(scratch)
-        metrics = measure(
-            served,
-            validation,
-            test if len(test) else validation,
-            left_out_rows(recipe, recipe_path),
-            recipe,
-        )
+        held = test if len(test) else validation
+        metrics = measure(served, validation, held, left_out_rows(recipe, recipe_path), recipe)
+        row = beside(served.predict_proba(held.texts), train, held, recipe)
+        metrics |= {"baseline": row, **tuning}
         metrics["largest difference of ONNX from torch"] = float(f"{worst:.2g}")
         card = write_card(scratch, {**fields, "metrics": metrics})
         (scratch / CARD_README).write_text(readme(card, recipe), encoding="utf-8")
         Classifier.load(scratch)
+    shown(recipe.name, row, console)
     console.print(f"wrote {target}")
     return target
+
+
+def check_target(target: Path) -> None:
+    """Raises ConfigError where a model folder at `target` would replace something else."""
+    if target.is_dir() and ((target / CARD_FILE).is_file() or not any(target.iterdir())):
+        return
+    if target.exists():
+        raise ConfigError(
+            f"is there and is no model folder (no {CARD_FILE} in it), so it is not replaced; give "
+            "another --output",
+            where=str(target),
+        )
+
+
+def with_labels(recipe: Recipe, labels: tuple[str, ...], recipe_path: Path) -> Recipe:
+    """The recipe with the labels that its data has: classes found, or merged."""
+    if recipe.labels == labels:
+        return recipe
+    try:
+        return Recipe.model_validate({**recipe.model_dump(), "labels": labels})
+    except ValidationError as error:
+        told = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ConfigError(told, where=str(recipe_path)) from error
+
+
+def _new(recipe: Recipe, folder: Path, learnt: Rows) -> tuple[Tokenizer, nn.Module]:
+    signs = vocabulary.emoji(learnt.texts, recipe.model.emoji)
+    tokenizer = vocabulary.build_tokenizer(folder, signs)
+    clean_first(tokenizer, recipe)
+    return tokenizer, _network(recipe, folder, tokenizer, signs)
 
 
 def _network(recipe: Recipe, folder: Path, tokenizer: Tokenizer, signs: list[str]) -> nn.Module:

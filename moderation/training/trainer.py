@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Encoding, Tokenizer
 from torch import Tensor, nn
@@ -325,7 +326,14 @@ class Run:
 
     def _write(self, tensors: dict[str, Tensor], name: str) -> None:
         temporary = self.folder / f"{name}.part"
-        save_file({key: value.contiguous() for key, value in tensors.items()}, temporary)
+        try:
+            save_file({key: value.contiguous() for key, value in tensors.items()}, temporary)
+        except (OSError, SafetensorError) as error:
+            temporary.unlink(missing_ok=True)
+            raise TrainingError(
+                f"{self.folder / name}: the checkpoint cannot be written ({error}); make room, "
+                "then go on from the one before with --resume"
+            ) from error
         os.replace(temporary, self.folder / name)
 
     def best(self, network: nn.Module) -> None:
