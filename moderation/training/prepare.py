@@ -23,9 +23,6 @@ from moderation.training.recipe import Cleaning, Preparation, Recipe
 if TYPE_CHECKING:
     from moderation.training.data import Rows
 
-# A class needs one row to learn from, one to validate on and one to test on.
-FEWEST = 3
-
 
 def cleaner(clean: Iterable[Cleaning]) -> steps.Sequence:
     """The named steps as one normaliser: `normalize_str(text)` cleans a text."""
@@ -72,11 +69,20 @@ def prepared(rows: Rows, recipe: Recipe, where: str) -> Rows:
         rows, merged = _merged(rows, how)
         if merged:
             notes.append(f"{len(merged)} classes of fewer than {how.fewest} rows are {how.other!r}")
-    open_ = np.flatnonzero(rows.splits == "")
-    if len(open_):
-        splits = rows.splits.astype("U10")
-        splits[open_] = _split(rows.where(rows.splits == ""), [keys[row] for row in open_], recipe)
+    splits = rows.splits.astype("U10")
+    shares = {"test": how.test, "validation": how.validation}
+    open_ = splits == ""
+    if not open_.any() and not (splits == "validation").any():
+        # Many a dataset is published with a training and a test part only.
+        open_ = splits == "train"
+        del shares["test"]
+    if open_.any():
+        chosen = [key for key, is_open in zip(keys, open_, strict=True) if is_open]
+        splits[open_] = _split(rows.where(open_), chosen, recipe, shares)
         rows = replace(rows, splits=splits)
+        if len(shares) == 1:
+            count = int((splits == "validation").sum())
+            notes.append(f"{count:,} rows of the training part are kept to validate on")
     return replace(rows, notes=tuple(notes))
 
 
@@ -133,26 +139,25 @@ def _merged(rows: Rows, how: Preparation) -> tuple[Rows, list[str]]:
     return replace(rows, targets=targets, labels=tuple(labels)), [rows.labels[p] for p in scarce]
 
 
-def _split(rows: Rows, keys: list[str], recipe: Recipe) -> NDArray[np.str_]:
-    """train, validation or test for every row; copies go together.
+def _split(
+    rows: Rows, keys: list[str], recipe: Recipe, shares: dict[str, float]
+) -> NDArray[np.str_]:
+    """train, or the name of one of the `shares`, for every row; copies go together.
 
     Stratified by class, or by the scarcest label that a row has.
     """
     from sklearn.model_selection import train_test_split
 
-    how = recipe.preparation or Preparation()
+    fewest = 1 + len(shares)
     _, firsts, groups = np.unique(np.asarray(keys), return_index=True, return_inverse=True)
     strata = _strata(rows)[firsts]
-    sizes = {
-        part: max(1, round(share * len(firsts)))
-        for part, share in (("test", how.test), ("validation", how.validation))
-    }
+    sizes = {part: max(1, round(share * len(firsts))) for part, share in shares.items()}
     kinds, counts = np.unique(strata, return_counts=True)
     if recipe.task == "multi_class":
         for kind, count in zip(kinds, counts, strict=True):
-            if count < FEWEST:
+            if count < fewest:
                 raise ConfigError(
-                    f"class {rows.labels[kind]!r} has {count} of the rows to split, and {FEWEST} "
+                    f"class {rows.labels[kind]!r} has {count} of the rows to split, and {fewest} "
                     "are the fewest that reach all parts; add rows, leave it out, or merge sparse "
                     "classes with preparation.fewest",
                     where=recipe.name,
@@ -166,10 +171,10 @@ def _split(rows: Rows, keys: list[str], recipe: Recipe) -> NDArray[np.str_]:
                     where=recipe.name,
                 )
     else:
-        strata[np.isin(strata, kinds[counts < FEWEST])] = -1
-    if len(firsts) < FEWEST or sum(sizes.values()) >= len(firsts):
+        strata[np.isin(strata, kinds[counts < fewest])] = -1
+    if len(firsts) < fewest or sum(sizes.values()) >= len(firsts):
         raise ConfigError(
-            f"{len(firsts)} different texts are too few to train, validate and test on; add rows",
+            f"{len(firsts)} texts are too few for {fewest} parts of these shares; add rows",
             where=recipe.name,
         )
     result = np.full(len(firsts), "train", "U10")

@@ -147,7 +147,7 @@ def test_fingerprint_follows_every_change(tmp_path: Path) -> None:
         ([*LINES, ",forum,train,1,0,0"], "row 10: no text"),
         ([*LINES, '"  ",forum,train,1,0,0'], "row 10: empty text"),
         ([*LINES, "x,forum,dev,1,0,0"], "expected train, validation, test, found dev"),
-        (LINES[:7], "no validation rows"),
+        (LINES[7:], "no train rows"),
         ([line.replace(",1,1,", ",1,0,") for line in LINES], "'threat', train part: 0 positive"),
         ([], "no rows left"),
     ],

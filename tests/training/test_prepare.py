@@ -113,6 +113,21 @@ def test_a_file_without_splits_is_split_with_the_classes_in_equal_shares(tmp_pat
     assert again.splits.tolist() == rows.splits.tolist()
 
 
+def test_a_dataset_with_a_test_part_but_none_to_validate_on(tmp_path: Path) -> None:
+    table = [
+        {**row, "split": "test" if place % 5 == 0 else "train"}
+        for place, row in enumerate(classes({"a": 200, "b": 50}))
+    ]
+    rows = load(tmp_path, table, recipe(table={"split": "split"}))
+
+    assert found(rows) == {
+        "train": {"a": 144, "b": 36},
+        "validation": {"a": 16, "b": 4},
+        "test": {"a": 40, "b": 10},
+    }
+    assert rows.notes == ("20 rows of the training part are kept to validate on",)
+
+
 def test_shares_of_the_split(tmp_path: Path) -> None:
     settings = recipe(preparation={"validation": 0.2, "test": 0.3})
     sizes = Counter(load(tmp_path, classes({"a": 60, "b": 40}), settings).splits.tolist())
