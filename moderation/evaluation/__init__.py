@@ -19,22 +19,34 @@ from typing import TYPE_CHECKING, Any
 from moderation.errors import MissingExtraError
 
 if TYPE_CHECKING:
+    from moderation.evaluation.evaluation import Evaluation, evaluate
+    from moderation.evaluation.inspection import Inspection, inspect, write_inspection
     from moderation.evaluation.labelled import Labelled, read_labelled
+    from moderation.evaluation.report import write_report
     from moderation.evaluation.system import System, open_system
     from moderation.evaluation.thresholds import Choice, Goal, choose
 
 __all__ = [
     "Choice",
+    "Evaluation",
     "Goal",
+    "Inspection",
     "Labelled",
     "System",
     "choose",
+    "evaluate",
+    "inspect",
     "open_system",
     "read_labelled",
+    "write_inspection",
+    "write_report",
 ]
 
 _HOMES = {
+    "evaluation": ("Evaluation", "evaluate"),
+    "inspection": ("Inspection", "inspect", "write_inspection"),
     "labelled": ("Labelled", "read_labelled"),
+    "report": ("write_report",),
     "system": ("System", "open_system"),
     "thresholds": ("Choice", "Goal", "choose"),
 }

@@ -15,7 +15,7 @@ from moderation.errors import ConfigError
 from moderation.evaluation import metrics
 from moderation.evaluation.baseline import Baseline
 from moderation.evaluation.embedding import coordinates, pick
-from moderation.evaluation.labelled import Labelled
+from moderation.evaluation.labelled import LENGTHS, LONGER, Labelled
 from moderation.evaluation.metrics import FEWEST
 from moderation.evaluation.system import Scored, System
 
@@ -316,8 +316,11 @@ def _slices(
 ) -> Iterator[dict[str, Any]]:
     for column, values in labelled.slices.items():
         names, counts = np.unique(values, return_counts=True)
-        kept = names[np.argsort(-counts, kind="stable")][:SLICE_VALUES]
-        for value in kept.tolist():
+        order = {name: place for place, name in enumerate((*LENGTHS, LONGER))}
+        kept = names[np.argsort(-counts, kind="stable")][:SLICE_VALUES].tolist()
+        if set(kept) <= order.keys():
+            kept.sort(key=lambda value: order[value])
+        for value in kept:
             part = values == value
             if part.sum() < SLICE_ROWS:
                 continue

@@ -202,9 +202,7 @@ def _rows(
 def _texts(
     frame: pandas.DataFrame, columns: Sequence[str], numbers: NDArray[np.int64], file: Path
 ) -> list[str]:
-    parts = frame[list(columns)].fillna("").astype(str)
-    texts: list[str] = parts.agg("\n".join, axis=1).tolist() if len(columns) > 1 else []
-    texts = texts or parts[columns[0]].tolist()
+    texts = _joined(frame, columns)
     empty = [number for number, text in zip(numbers, texts, strict=True) if not text.strip()]
     if empty:
         raise ConfigError(
@@ -215,7 +213,30 @@ def _texts(
     return texts
 
 
+def _joined(frame: pandas.DataFrame, columns: Sequence[str]) -> list[str]:
+    parts = frame[list(columns)].astype(object).where(frame[list(columns)].notna(), "").astype(str)
+    texts: list[str] = (
+        parts.agg("\n".join, axis=1) if len(columns) > 1 else parts[columns[0]]
+    ).tolist()
+    return texts
+
+
 def _scores(
+    frame: pandas.DataFrame, column: str, numbers: NDArray[np.int64], file: Path
+) -> NDArray[np.float32]:
+    values = _numbers(frame, column, numbers, file)
+    known = values[~np.isnan(values)]
+    if len(known) and ((known >= 0.5).all() or (known < 0.5).all()):
+        side = "positive" if known[0] >= 0.5 else "negative"
+        raise ConfigError(
+            f"column {column}: all {len(known):,} known values are {side}; a label is measured on "
+            "positives and negatives: add rows, or leave it out",
+            where=str(file),
+        )
+    return values
+
+
+def _numbers(
     frame: pandas.DataFrame, column: str, numbers: NDArray[np.int64], file: Path
 ) -> NDArray[np.float32]:
     import pandas
@@ -234,14 +255,6 @@ def _scores(
         raise ConfigError(
             f"column {column}, row {numbers[outside[0]]}: expected a number from 0 to 1, or "
             f"nothing, found {values[outside[0]]:g}",
-            where=str(file),
-        )
-    known = values[~np.isnan(values)]
-    if len(known) and ((known >= 0.5).all() or (known < 0.5).all()):
-        side = "positive" if known[0] >= 0.5 else "negative"
-        raise ConfigError(
-            f"column {column}: all {len(known):,} known values are {side}; a label is measured on "
-            "positives and negatives: add rows, or leave it out",
             where=str(file),
         )
     return values
@@ -300,3 +313,62 @@ def _values(column: pandas.Series) -> NDArray[np.str_]:
         column.astype(object).where(column.notna(), "(empty)").astype(str).to_numpy(dtype=np.str_)
     )
     return values
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A file as it is, faults and all; every field has one entry a row.
+
+    `targets` is [n, labels], NaN where a label is not known; `classes` is empty strings where no
+    column holds classes.
+    """
+
+    texts: list[str]
+    labels: tuple[str, ...]
+    targets: NDArray[np.float32]
+    classes: list[str]
+    splits: list[str] | None
+
+
+def read_columns(
+    file: Path,
+    *,
+    text: Sequence[str],
+    labels: Sequence[str],
+    target: str | None,
+    split: str | None,
+) -> Columns:
+    """As `read_labelled`, but for texts and labels that are amiss: those are what is looked for.
+
+    `labels` are by default the columns of numbers from 0 to 1; `split` is by default the column
+    of that name.
+
+    Raises ConfigError for a file or a column that is not there.
+    """
+    import pandas
+
+    if not file.is_file():
+        raise ConfigError("expected a data file, found none there", where=str(file))
+    frame = read_table(file)
+    if split is None and "split" in frame.columns:
+        split = "split"
+    wanted = [*text, *labels, *([target] if target else []), *([split] if split else [])]
+    frame, numbers = _rows(frame, wanted, {}, file)
+    names = list(labels)
+    if not names and not target:
+        for column in frame.columns:
+            values = frame[column]
+            if column != target and pandas.api.types.is_numeric_dtype(values):
+                known = values.dropna()
+                if len(known) and known.between(0, 1).all():
+                    names.append(str(column))
+    targets = np.full((len(frame), len(names)), np.nan, np.float32)
+    for place, name in enumerate(names):
+        targets[:, place] = _numbers(frame, name, numbers, file)
+    return Columns(
+        _joined(frame, text),
+        tuple(names),
+        targets,
+        _values(frame[target]).tolist() if target else [""] * len(frame),
+        _values(frame[split]).tolist() if split else None,
+    )

@@ -38,7 +38,7 @@ _STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink);
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-main { max-width: 68rem; margin: 0 auto; padding: 1rem 1rem 4rem; }
+main { max-width: 72rem; margin: 0 auto; padding: 1rem 1rem 4rem; }
 header { display: flex; gap: 1rem; align-items: start; justify-content: space-between; }
 h1 { font-size: 1.6rem; line-height: 1.2; margin: .5rem 0; overflow-wrap: anywhere; }
 h2 { font-size: 1.2rem; margin: 0 0 .5rem; }
@@ -50,7 +50,7 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 nav { display: flex; flex-wrap: wrap; gap: .25rem .9rem; font-size: .92rem; margin: .5rem 0; }
 a { color: var(--series-1); }
 button, select { font: inherit; color: inherit; background: var(--card);
-  border: 1px solid var(--line); border-radius: .4rem; padding: .3rem .6rem; }
+  border: 1px solid var(--line); border-radius: .4rem; padding: .3rem .6rem; white-space: nowrap; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .75rem; }
 .tile { border: 1px solid var(--line); border-radius: .5rem; padding: .6rem .8rem; }
 .tile b { display: block; font-size: 1.5rem; font-weight: 600; line-height: 1.25; }
@@ -63,10 +63,11 @@ figure { margin: 0 0 .75rem; min-width: 0; }
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .65rem; border-bottom: 1px solid var(--line); text-align: right;
   white-space: nowrap; vertical-align: top; }
-th { color: var(--soft); font-weight: 600; }
+th { color: var(--soft); font-weight: 600; white-space: normal; vertical-align: bottom; }
 td:first-child, th:first-child, td.text, th.text { text-align: left; }
+td:first-child, th:first-child { position: sticky; left: 0; background: var(--card); }
 td.wrap { white-space: normal; overflow-wrap: anywhere; min-width: 16rem; text-align: left; }
-td small { color: var(--soft); }
+td small { display: block; color: var(--soft); font-size: .78rem; }
 .good { color: var(--good); } .bad { color: var(--bad); }
 .warn { border-left: 4px solid var(--bad); padding: .25rem .75rem; }
 mark { background: var(--mark); color: inherit; border-radius: .2rem; }
@@ -100,13 +101,14 @@ _SCRIPT = """
   function draw(node) {
     const spec = coloured(JSON.parse(document.getElementById(node.dataset.figure).textContent));
     const narrow = node.clientWidth < 520;
+    delete spec.layout.width;
     const layout = Object.assign({ margin: { l: 48, r: 12, t: 12, b: 44 }, dragmode: false,
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", height: 380,
       hoverlabel: { align: "left" }, legend: {} }, spec.layout);
     layout.font = { color: colour("--ink"), family: "system-ui, sans-serif",
       size: narrow ? 11 : 13 };
-    layout.legend = Object.assign({ orientation: "h", y: -0.22, yanchor: "top", x: 0 },
-      layout.legend);
+    layout.legend = Object.assign({ orientation: "h", yref: "container", y: 0,
+      yanchor: "bottom", x: 0 }, layout.legend);
     layout.hoverlabel = { bgcolor: colour("--card"), bordercolor: colour("--line"), align: "left",
       font: { color: colour("--ink") } };
     for (const key of Object.keys(layout))
@@ -169,16 +171,20 @@ class Page:
         self._sections.append((key, title, "\n".join(part for part in parts if part)))
 
     def figure(self, figure: Figure, caption: str = "") -> str:
-        """HTML of a figure. Text in it is escaped by whoever made it: plotly.js reads tags."""
+        """HTML of a figure; `width` in its layout is the most that it takes.
+
+        Text in it is escaped by whoever made it: plotly.js reads tags.
+        """
         key = f"figure-{len(self._figures) + 1}"
         # `<` would end the script element, or begin a comment in it.
         data = json.dumps(_jsonable(figure), separators=(",", ":")).replace("<", "\\u003c")
         self._figures.append(f'<script type="application/json" id="{key}">{data}</script>')
-        height = figure.get("layout", {}).get("height", 380)
+        layout = figure.get("layout", {})
+        height, width = layout.get("height", 380), layout.get("width")
+        style = f"min-height:{height}px" + (f";max-width:{width}px" if width else "")
         told = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
         return (
-            f'<figure><div class="plot" data-figure="{key}" style="min-height:{height}px"></div>'
-            f"{told}</figure>"
+            f'<figure><div class="plot" data-figure="{key}" style="{style}"></div>{told}</figure>'
         )
 
     def html(self) -> str:
@@ -266,7 +272,7 @@ def interval(values: Sequence[float] | None, digits: int = 3) -> Raw:
     if values is None:
         return Raw("")
     value, low, high = values
-    return Raw(f"{value:.{digits}f} <small>{low:.{digits}f}–{high:.{digits}f}</small>")
+    return Raw(f"{value:.{digits}f} <small>{low:.{digits}f} to {high:.{digits}f}</small>")
 
 
 def _jsonable(value: Any) -> Any:

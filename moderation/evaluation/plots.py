@@ -201,7 +201,7 @@ def histogram(scores: Mapping[str, Sequence[int]], limits: Mapping[str, float]) 
             "annotations": notes,
             "xaxis": _axis("score", range=[0, 1]),
             # The lowest bar of the harmless would hide all the others.
-            "yaxis": _axis("share of the side, log", type="log", tickformat=".0%", dtick=1),
+            "yaxis": _axis("share of the side, log", type="log", tickformat="~%", dtick=1),
         },
     }
 
@@ -238,7 +238,8 @@ def confusion(counts: Sequence[Sequence[int]], names: Sequence[str]) -> Figure:
         ],
         "layout": {
             "annotations": notes,
-            "height": max(300, 150 + 62 * size),
+            "height": max(260, 130 + 58 * size),
+            "width": 220 + 90 * size,
             "xaxis": _axis("said", tickvals=list(range(size)), ticktext=shown, showgrid=False),
             "yaxis": _axis(
                 "labelled",
@@ -358,6 +359,7 @@ def matrix(values: Sequence[Sequence[float]], names: Sequence[str]) -> Figure:
         ],
         "layout": {
             "height": 160 + 40 * len(names),
+            "width": 200 + 75 * len(names),
             "yaxis": {"autorange": "reversed", "showgrid": False},
             "xaxis": {"showgrid": False},
         },
@@ -389,7 +391,7 @@ def points(
         "layout": {
             "height": 560,
             "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
-            "legend": {"y": 0, "itemsizing": "constant"},
+            "legend": {"itemsizing": "constant"},
             "scene": {"camera": {"eye": {"x": 1.4, "y": 1.4, "z": 0.9}}, "aspectmode": "cube"},
         },
     }

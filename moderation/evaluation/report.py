@@ -210,39 +210,26 @@ def _slices(page: Page, numbers: Mapping[str, Any]) -> Iterator[str]:
     if not numbers["slices"]:
         yield "<p>None were asked for; see <code>--slice</code>.</p>"
         return
-    if numbers["task"] == "multi_class":
-        rows = [
-            [row["column"], row["value"], f"{row['rows']:,}", interval(row["accuracy"])]
-            for row in numbers["slices"]
-        ]
-        for column in dict.fromkeys(row["column"] for row in numbers["slices"]):
-            values = [
-                (row["value"], row["accuracy"])
-                for row in numbers["slices"]
-                if row["column"] == column
-            ]
-            yield page.figure(plots.dots(values, "accuracy"), f"By {column}.")
-        yield table(("column", "value", "rows", "accuracy"), rows, text=(1,))
-        return
-    by_label: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    by_label: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
     for row in numbers["slices"]:
-        by_label[row["label"]].append(row)
+        by_label.setdefault(row["label"], {}).setdefault(row["column"], []).append(row)
+    main = "accuracy" if numbers["task"] == "multi_class" else "AUC"
+    others = ["macro F1", "precision", "recall", "false-positive rate"] if main == "AUC" else []
+    counts = ["rows", "positives"] if main == "AUC" else ["rows"]
     parts = {}
-    shares = ("precision", "recall", "false-positive rate")
-    for label, found in by_label.items():
-        figures = []
-        for column in dict.fromkeys(row["column"] for row in found):
-            ranked = [row for row in found if row["column"] == column and "AUC" in row]
-            if len(ranked) > 1:
-                values = [(row["value"], row["AUC"]) for row in ranked]
-                figures.append(page.figure(plots.dots(values, "AUC"), f"{label} by {column}."))
-        lines = [
-            [row["column"], row["value"], f"{row['rows']:,}", f"{row['positives']:,}"]
-            + [interval(row.get(name)) for name in ("AUC", "macro F1", *shares)]
-            for row in found
-        ]
-        head = ("column", "value", "rows", "positives", "AUC", "macro F1", *shares)
-        parts[label] = "".join(figures) + table(head, lines, text=(1,))
+    for label, columns in by_label.items():
+        pieces = []
+        for column, rows in columns.items():
+            shown = [(row["value"], row[main]) for row in rows if main in row]
+            if len(shown) > 1:
+                pieces.append(page.figure(plots.dots(shown, main), f"{label} by {column}."))
+            lines = [
+                [row["value"], *(f"{row[name]:,}" for name in counts)]
+                + [interval(row.get(name)) for name in (main, *others)]
+                for row in rows
+            ]
+            pieces.append(table((column, *counts, main, *others), lines))
+        parts[label] = "".join(pieces)
     yield chooser("slices", parts)
 
 
