@@ -48,7 +48,7 @@ _STANDS_FOR = {
 _SWAPS = {"i": "l", "l": "i", "u": "v", "g": "q", "s": "z"}
 # Spellings that share a class may be the same word; "i" and "l" are told apart later.
 _CLASSES = str.maketrans(
-    {sign: letter for letter, signs in _STANDS_FOR.items() for sign in signs} | {"l": "i"}
+    {sign: letter.replace("l", "i") for letter, signs in _STANDS_FOR.items() for sign in signs}
 )
 # In an ordinary word only the plainest signs are read, and only between letters.
 _PLAIN_SIGNS = {"0": "o", "1": "il", "3": "e", "4": "a", "5": "s", "7": "t"}
@@ -72,11 +72,13 @@ _INITIALS = {
     "a**": "ass",
     "a******": "asshole",
 }
+_PRINTED = frozenset(("kill", "damn", "hell", "crap", "piss", "rape", "cock", "porn", "arse"))
 _SIGN = "*#%&?^~_.+=\u2026\u2022\u203c-\u2bff\U0001f000-\U0001faff-"
 _MASKED = re.compile(rf"(\*?)([a-z0-9@$][a-z0-9@$!{_SIGN}]*[a-z0-9@$]|[a-z0-9@$])(\**)")
 _GAP = re.compile(f"([a-z]+)[{_SIGN}]+([a-z]+)")
 _NUMERAL = re.compile("^[ivxlcm]+$|[^i]iii$")
 _TRIPLE = re.compile(r"(.)\1\1")
+RARE = 25000  # the rank of listed words that the vocabulary lacks
 _LONGEST = 40  # no longer word is read; keeps every reading cheap
 
 
@@ -103,7 +105,7 @@ class Lexicon:
         }
         self.short = frozenset(words["short"])
         self.joined = frozenset(words["joined"])
-        self.rank = dict.fromkeys(self.listed, 5000)
+        self.rank = dict.fromkeys(self.listed, RARE)
         self.rank |= dict.fromkeys(words["chat"], 3000)
         self.rank |= dict.fromkeys(words["joined"], 3000)
         self.rank |= dict.fromkeys(words["short"], 50)
@@ -179,8 +181,8 @@ class Lexicon:
         """Say whether ``piece`` may be one of several words run together."""
         if len(piece) == 1:
             return piece == "u" or (first and piece == "i")
-        frequent = plain and len(piece) > 3 and self.rank.get(piece, 99999) < 10000
-        return frequent or piece in self.joined or self.is_core(piece)
+        common = self.rank.get(piece, 99999) < 10000 or piece in self.listed
+        return (plain and len(piece) > 3 and common) or piece in self.joined or self.is_core(piece)
 
 
 def _inflected(lines: list[str]) -> Iterator[str]:
@@ -330,7 +332,7 @@ def _read_mask(word: str) -> str | None:
     lead, body, trail = shape.groups()
     visible = [(i, c) for i, c in enumerate(word) if c.isalnum() or c in "@$!"]
     letters = sum(map(str.isalpha, word))
-    if letters < 2 or len(word) > 2 * len(visible) + 1:
+    if letters < 2 or len(word) > 2 * letters + 2:
         return None
     if len(visible) == len(word):  # no mask, unless a sign stands for no letter at all: f@ck
         hidden = re.sub("[@$!]", "*", word) if letters == len(word) - 1 else word
@@ -352,7 +354,7 @@ def _read_mask(word: str) -> str | None:
         if all(c == candidate[i] or c in _STANDS_FOR.get(candidate[i], "") for i, c in visible)
     ]
     for found in fits:
-        if words.is_core(found) or (stars and found in words.strong):
+        if words.is_core(found) or (stars and letters > 2 and found in words.strong):
             return found
     gap = _GAP.fullmatch(word) if stars or "_" in word else None
     if gap:  # a sign too many or too few: s***t, f*k
@@ -362,7 +364,8 @@ def _read_mask(word: str) -> str | None:
                     continue
                 if found.startswith(gap[1]) and found.endswith(gap[2]):
                     return found
-    return fits[0] if fits and stars else None
+    mild = [found for found in fits if letters > 2 or len(word) == 3 or found in _PRINTED]
+    return mild[0] if mild and stars else None
 
 
 def _read_digits(word: str) -> str | None:

@@ -22,7 +22,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from moderation.lexicon import lexicon, read, segment
+from moderation.lexicon import RARE, lexicon, read, segment
 from moderation.lookalikes import lookalikes
 
 __all__ = ["Folded", "fold"]
@@ -170,6 +170,7 @@ _OTHER_SCRIPT = re.compile(
 )
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefe]")
 _BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
+_OF_EMOJI = re.compile("[\u200d\ufe0e\ufe0f\u20e3\U000e0020-\U000e007f]+")
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x7f]")
 _MARK = re.compile(f"[{_MARKS}]")
 _NOISE = re.compile(f"[{_INVISIBLE}{_MARKS}]+|[\u0130\ufb00-\ufb06]")
@@ -234,12 +235,12 @@ def _is_orthographic(run: str, before: str, after: str, right_to_left: bool) -> 
     if before in _EMOJI_LETTERS and run == "\ufe0f":
         return not (after.isascii() and after.isalpha())
     symbol = before > "\u00a0" and not before.isalnum() and not before.isspace()
-    return symbol and not run.strip("\u200d\ufe0e\ufe0f\u20e3\U000e0020-\U000e007f")
+    return symbol and _OF_EMOJI.fullmatch(run) is not None
 
 
 def _kept(marks: str, before: str, inside: bool) -> str:
     """Return those of the marks behind one character that writing accounts for."""
-    if len(marks) > 2:
+    if len(marks) > 2 or (inside and "\u20e3" in marks):
         return ""
     if unicodedata.category(before or " ") == "Sm":  # a negated sign
         return marks
@@ -279,7 +280,10 @@ _EDGE_SIGNS = (
     ("\0", "\0"),
     ("*!?#", "!?%&#~^|(<{[\u2026*+"),
 )
-_FORMULA = re.compile(r"[a-z]\*{1,2}[a-z]|a\*\*")
+_FORMULA = re.compile(r"[a-z]\*{1,2}[a-z]")
+_WHOSE = re.compile(
+    r"\b(?:my|your|ur|his|her|their|our|the|a|an|big|fat|dumb|lazy|sorry|whole|bad|punk) $"
+)
 _SPLIT = re.compile(rf" |[.\-_*`~^+|/\\:;,{_SYMBOLS}\ufe0f]{{1,2}}")
 _INNER = frozenset("'\u2019@$&0123456789")
 _IDEOGRAPH = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
@@ -350,9 +354,6 @@ def _joined(run: str, at: list[int], dotted: bool) -> Iterator[_Edit]:
     if len(set(letters)) < 2 or 2 * sum(map(str.isalpha, letters)) < len(letters) or len(at) < 3:
         return
     for spelled in dict.fromkeys(letters.translate(table) for table in _SPELLED_AS):
-        if len(spelled) <= 24 and (word := read(spelled)) in lexicon().strong and word:
-            yield _Edit(at[0], at[-1] + 1, word)
-            return
         pieces = segment(spelled)
         if not _is_message(pieces, dotted):
             continue
@@ -365,6 +366,12 @@ def _joined(run: str, at: list[int], dotted: bool) -> Iterator[_Edit]:
                 yield _Edit(at[first], at[last - 1] + 1, piece)
             first = last
         return
+    # Repeated letters, behind an "a" perhaps that is a word of its own.
+    for first in (0, 1) if len(at) <= 24 else ():
+        word = read(letters[first:])
+        if word and word in lexicon().strong:
+            yield _Edit(at[first], at[-1] + 1, word)
+            return
 
 
 def _is_message(pieces: list[str], dotted: bool) -> bool:
@@ -377,10 +384,10 @@ def _is_message(pieces: list[str], dotted: bool) -> bool:
         piece in "aiurm" or piece in words.listed or words.rank.get(piece, 99999) < 12000
         for piece in pieces
     )
-    if any(len(piece) > 3 for piece in listed):
+    if any(len(piece) > 3 and words.rank[piece] < RARE for piece in listed):
         return plain
     if listed:
-        alone = len(pieces) == 1 and (not dotted or pieces[0] in _DOTTED)
+        alone = len(pieces) == 1 and (not dotted or len(pieces[0]) > 3 or pieces[0] in _DOTTED)
         return alone or (plain and not dotted)
     length = sum(map(len, pieces))
     return plain and not dotted and length >= 6 and length >= 3 * len(pieces)
@@ -397,13 +404,17 @@ def _disguised(text: str) -> Iterator[_Edit]:
         for begin, end, word in (
             _resolve(chunk) if len(chunk) <= _LONGEST else _resolve.__wrapped__(chunk)
         ):
-            if _FORMULA.fullmatch(chunk, begin, end) and (
+            at = match.start() + begin
+            if word == "ass" and chunk[begin:end] == "a**":  # also a grade and a footnote's mark
+                if not _WHOSE.search(text, max(0, at - 16), at):
+                    continue
+            elif _FORMULA.fullmatch(chunk, begin, end) and (
                 chunk[begin + 2] != "*" or word not in strong
             ):
                 prose = _is_prose(text) if prose is None else prose
                 if not prose:
                     continue
-            yield _Edit(match.start() + begin, match.start() + end, word)
+            yield _Edit(at, match.start() + end, word)
 
 
 def _is_prose(text: str) -> bool:
@@ -527,8 +538,13 @@ def _unmasked(text: str, shown: str, plain: str) -> Iterator[_Edit]:
 
 
 def _is_english(text: str) -> bool:
-    words = re.findall(r"[^\W\d_]+", text)
-    return sum(word in lexicon().known for word in words) * 4 > len(words) * 3 > 6
+    """Say whether a text is English but for accents, which then are a disguise."""
+    words, letters = lexicon(), lookalikes()
+    found = re.findall(r"[^\W\d_]+", text)
+    odd = [word.translate(letters.table) for word in found if not word.isascii()]
+    if any(word not in words.listed for word in odd):
+        return False
+    return sum(word in words.known for word in found) * 4 > len(found) * 3 > 6
 
 
 _FINDERS: tuple[Callable[[str], Iterable[_Edit]], ...] = (_reversals, _noise, _words)
