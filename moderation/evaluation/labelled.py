@@ -162,7 +162,7 @@ def read_labelled(
         names = tuple(label for label in known if label in mapping)
         targets = np.full((len(frame), len(names)), np.nan, np.float32)
         for place, label in enumerate(names):
-            targets[:, place] = _scores(frame, mapping[label], numbers, file)
+            targets[:, place] = _numbers(frame, mapping[label], numbers, file)
         if np.isnan(targets).all():
             raise ConfigError("every label of every row is empty", where=str(file))
     marked: list[Spans | None] = [None] * len(texts)
@@ -219,21 +219,6 @@ def _joined(frame: pandas.DataFrame, columns: Sequence[str]) -> list[str]:
         parts.agg("\n".join, axis=1) if len(columns) > 1 else parts[columns[0]]
     ).tolist()
     return texts
-
-
-def _scores(
-    frame: pandas.DataFrame, column: str, numbers: NDArray[np.int64], file: Path
-) -> NDArray[np.float32]:
-    values = _numbers(frame, column, numbers, file)
-    known = values[~np.isnan(values)]
-    if len(known) and ((known >= 0.5).all() or (known < 0.5).all()):
-        side = "positive" if known[0] >= 0.5 else "negative"
-        raise ConfigError(
-            f"column {column}: all {len(known):,} known values are {side}; a label is measured on "
-            "positives and negatives: add rows, or leave it out",
-            where=str(file),
-        )
-    return values
 
 
 def _numbers(

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moderation.engine import Moderator
-from moderation.errors import ArtifactError, ConfigError
+from moderation.errors import ConfigError
 from moderation.evaluation.labelled import Task
-from moderation.filters.classifier import WEIGHTS, ClassifierFilter
+from moderation.evaluation.prediction import model_folder
+from moderation.filters.classifier import ClassifierFilter
 from moderation.models import Classifier
-from moderation.models.artifact import CARD_FILE
-from moderation.policy import did_you_mean, shipped_policies
+from moderation.policy import shipped_policies
 
 CHUNK = 256
 
@@ -135,20 +135,3 @@ def open_system(
     if path.suffix in (".yaml", ".yml") or path.is_file() or str(name) in shipped_policies():
         return PolicySystem(name, plugins)
     return ModelSystem(model_folder(name), threads=threads)
-
-
-def model_folder(name: str | Path) -> Path:
-    """The folder of a model: a path, or the name of a shipped one.
-
-    Raises ArtifactError, naming those that are there.
-    """
-    path = Path(name)
-    if path.is_dir():
-        return path
-    shipped = sorted(file.parent.name for file in WEIGHTS.glob(f"*/{CARD_FILE}"))
-    if str(name) in shipped:
-        return WEIGHTS / str(name)
-    raise ArtifactError(
-        f"{name}: no folder there, and no such model or policy is shipped; models: "
-        f"{did_you_mean(str(name), shipped)}; policies: {', '.join(shipped_policies())}"
-    )

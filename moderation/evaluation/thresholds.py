@@ -46,7 +46,7 @@ class Choice:
 def choose(labelled: Labelled, scores: NDArray[np.float64], goal: Goal) -> list[Choice]:
     """One choice for each label of `labelled`; `scores` is [n, labels].
 
-    Raises ConfigError for a goal outside 0 to 1.
+    Raises ConfigError for a goal outside 0 to 1, or a label with one class only.
     """
     if not 0 < goal.value <= 1:
         raise ConfigError(f"expected a {goal.measure} above 0 and up to 1, found {goal.value:g}")
@@ -54,6 +54,13 @@ def choose(labelled: Labelled, scores: NDArray[np.float64], goal: Goal) -> list[
     for place, label in enumerate(labelled.labels):
         known = ~np.isnan(labelled.targets[:, place])
         truth = labelled.targets[known, place] >= 0.5
+        if truth.all() or not truth.any():
+            side = "positive" if len(truth) and truth[0] else "negative"
+            raise ConfigError(
+                f"label {label}: all {len(truth):,} known values are {side}; a threshold is chosen "
+                "on positives and negatives: add rows, or leave the label out",
+                where=labelled.name,
+            )
         choices.append(_choose(label, truth, scores[known, place], goal))
     return choices
 
