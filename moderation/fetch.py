@@ -1,7 +1,7 @@
 """Fetching what a stranger's address points to, without becoming his way into the network.
 
 The host is resolved once, every address that it has must be a public one, and the connection goes
-to the very address that was checked: a name that changes its answer in between (DNS rebinding)
+to the very addresses that were checked: a name that changes its answer in between (DNS rebinding)
 changes nothing. Every redirect is checked in the same way. No address appears in an error.
 """
 
@@ -12,7 +12,7 @@ import http.client
 import socket
 import ssl
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from time import monotonic
 from typing import TypeAlias
@@ -60,7 +60,7 @@ def fetch(
                 raise ContentError(
                     "the image's address leads into a private network, which is never fetched from"
                 )
-        answer = _get(host, str(addresses[0]), port, target, max_bytes, deadline, context)
+        answer = _get(host, addresses, port, target, max_bytes, deadline, context)
         if isinstance(answer, tuple):
             return answer
         url = urljoin(url, answer)
@@ -123,29 +123,37 @@ def _is_public(address: _Address) -> bool:
 
 
 class _Connection(http.client.HTTPSConnection):
-    """A connection to one address, whatever its host's name resolves to by now."""
+    """A connection to the first of some addresses, whatever the host's name resolves to by now."""
 
-    def __init__(self, host: str, address: str, port: int, context: ssl.SSLContext) -> None:
+    def __init__(
+        self, host: str, addresses: Sequence[_Address], port: int, context: ssl.SSLContext
+    ) -> None:
         super().__init__(host, port, context=context)
-        self._address, self._tls = address, context
+        self._addresses, self._tls = addresses, context
         self._over = threading.Lock()
-        self._ended = False
+        self.ended = False
         self._line: socket.socket | None = None  # http.client lets go of its own before the body
 
     def connect(self) -> None:
-        raw = socket.create_connection((self._address, self.port), self.timeout)
+        for left, address in zip(range(len(self._addresses))[::-1], self._addresses, strict=True):
+            try:
+                raw = socket.create_connection((str(address), self.port), self.timeout)
+                break
+            except OSError:
+                if not left or self.ended:
+                    raise
         sock = self._tls.wrap_socket(raw, server_hostname=self.host, do_handshake_on_connect=False)
         self.sock = sock
         with self._over:
             self._line = sock
-            if self._ended:
+            if self.ended:
                 raise TimeoutError
         sock.do_handshake()
 
     def end(self) -> None:
         """Cut the line from another thread, whatever it is waiting for."""
         with self._over:
-            self._ended = True
+            self.ended = True
             if self._line is not None:
                 # Closed already, it has nothing to cut. SSLSocket's own would first say good-bye.
                 with contextlib.suppress(OSError):
@@ -154,7 +162,7 @@ class _Connection(http.client.HTTPSConnection):
 
 def _get(
     host: str,
-    address: str,
+    addresses: Sequence[_Address],
     port: int,
     target: str,
     max_bytes: int,
@@ -165,7 +173,7 @@ def _get(
     left = deadline - monotonic()
     if left <= 0:
         raise _late()
-    connection = _Connection(host, address, port, context)
+    connection = _Connection(host, addresses, port, context)
     connection.timeout = left
     # A socket's own timeout starts anew with every byte: a server that drips would never be late.
     timer = threading.Timer(left, connection.end)
@@ -192,10 +200,10 @@ def _get(
             body += chunk
             if len(body) > max_bytes:
                 raise _too_long(max_bytes)
-        if response.length:  # what is still missing of the announced length
+        if response.length and not connection.ended:  # what is missing of the announced length
             raise ContentError("the image's address stopped before the end of the image")
     except (OSError, http.client.HTTPException) as error:
-        if monotonic() >= deadline or isinstance(error, TimeoutError):
+        if connection.ended or isinstance(error, TimeoutError):
             raise _late() from None
         if isinstance(error, ssl.SSLCertVerificationError):
             raise ContentError("the host of the image's address has no valid certificate") from None
@@ -205,7 +213,7 @@ def _get(
     finally:
         timer.cancel()
         connection.close()
-    if monotonic() >= deadline:  # cut off, which looks like the end of a body without a length
+    if connection.ended:  # cut off, which looks like the end of a body without a length
         raise _late()
     media = (response.getheader("Content-Type") or "").partition(";")[0].strip().lower()
     return bytes(body), media
