@@ -12,6 +12,7 @@ import random
 import re
 import warnings
 from collections.abc import Iterable
+from contextlib import ExitStack, closing
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,18 +28,29 @@ _CORE = re.compile(r"\w(?:.*\w)?", re.DOTALL)
 # Lexicographer files (lexnames(5WN)). Debian leaves out the list of their names, which nltk wants
 # to read, though a synonym does not hang on them.
 LEXICOGRAPHER_FILES = 45
+FILES = [
+    *(f"{kind}.{part}" for part in ("noun", "verb", "adj", "adv") for kind in ("data", "index")),
+    *(f"{part}.exc" for part in ("noun", "verb", "adj", "adv")),
+]
 TRIES = 4
 
 
 class WordNet:
     """Synonyms out of WordNet's database files (Miller 1995) in a folder.
 
-    Raises ConfigError where the files are not there.
+    Raises ConfigError where the files are not there. Closes them when a `with` block ends.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self._reader = _reader(Path(folder))
+        self._files = ExitStack()
+        self._reader = _reader(Path(folder), self._files)
         self.synonyms = cache(self._synonyms)
+
+    def __enter__(self) -> WordNet:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._files.close()
 
     def _synonyms(self, word: str) -> tuple[str, ...]:
         """Other words of every sense of `word`, in alphabetical order."""
@@ -50,10 +62,10 @@ class WordNet:
         return tuple(sorted(lemmas - {word.lower()}))
 
 
-def _reader(folder: Path) -> Any:
+def _reader(folder: Path, files: ExitStack) -> Any:
     try:
         import nltk
-        from nltk.corpus.reader.wordnet import WordNetCorpusReader
+        from nltk.corpus.reader.wordnet import WordNetCorpusReader, WordNetError
     except ImportError as error:
         raise MissingExtraError("nltk", extra="train", needed_for="synonyms") from error
 
@@ -61,15 +73,17 @@ def _reader(folder: Path) -> Any:
         def open(self, file: str) -> Any:
             if file == "lexnames" and not (folder / file).exists():
                 return io.StringIO("".join(f"{n:02}\t{n}\t0\n" for n in range(LEXICOGRAPHER_FILES)))
-            return super().open(file)
+            # nltk closes none of its files.
+            return files.enter_context(closing(super().open(file)))
 
         def map_wn(self, version: str = "wordnet") -> None:
             """Other languages are mapped by nltk's own copy of WordNet, which is not needed."""
 
-    if not (folder / "data.noun").is_file():
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
         raise ConfigError(
-            f"no WordNet at {folder} (data.noun is missing); install Debian's wordnet-base, which "
-            "puts it at /usr/share/wordnet, or unpack WordNet 3.0 from wordnet.princeton.edu, and "
+            f"no whole WordNet at {folder} ({missing[0]} is missing); install Debian's "
+            "wordnet-base, which puts it at /usr/share/wordnet, or unpack WordNet 3.0 from wordnet.princeton.edu, and "
             "give its folder; or leave easy_data out",
             where="easy_data.wordnet",
         )
@@ -80,10 +94,11 @@ def _reader(folder: Path) -> Any:
         warnings.filterwarnings("ignore", message="The multilingual functions are not available")
         try:
             return Reader(str(folder), None)
-        except (OSError, LookupError, ValueError, AssertionError) as error:
+        except (OSError, LookupError, ValueError, WordNetError) as error:
+            files.close()
             raise ConfigError(
-                f"{folder} is not a whole WordNet ({type(error).__name__}); install wordnet-base "
-                "again, or give another folder",
+                f"the WordNet at {folder} cannot be read ({type(error).__name__}); install "
+                "wordnet-base again, or give another folder",
                 where="easy_data.wordnet",
             ) from error
 
@@ -94,11 +109,14 @@ def augmented(train: Rows, recipe: Recipe, folder: Path) -> Rows:
     Rows with marked characters are not copied: a changed text has them elsewhere. `folder` is
     that of the recipe, which a relative `easy_data.wordnet` starts from.
     """
-    how = recipe.easy_data
-    if how is None:
+    if recipe.easy_data is None:
         return train
-    wordnet = WordNet(folder / how.wordnet)
-    generator = random.Random(recipe.seed)
+    with WordNet(folder / recipe.easy_data.wordnet) as wordnet:
+        return _filled(train, recipe.easy_data, wordnet, recipe.seed)
+
+
+def _filled(train: Rows, how: EasyData, wordnet: WordNet, seed: int) -> Rows:
+    generator = random.Random(seed)
     known = set(train.texts)
     positive = np.nan_to_num(train.targets) >= 0.5
     counts = positive.sum(axis=0)

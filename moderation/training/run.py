@@ -44,7 +44,7 @@ CARD_README = "README.md"
 def train_recipe(
     recipe_path: Path, output: str | Path | None, runs: Path, *, resume: bool, tune: int = 0
 ) -> Path:
-    console = Console(stderr=True)
+    console = Console(stderr=True, soft_wrap=True)
     recipe = read_recipe(recipe_path)
     target = Path(output) if output is not None else runs / recipe.name / "model"
     check_target(target)
