@@ -238,14 +238,21 @@ def _read_letters(word: str) -> str | None:
     if not 4 <= len(word) <= _LONGEST:
         return None
     elongated = _TRIPLE.search(word) is not None
-    for found in words.by_class.get(class_of(word), ()):
-        if (
-            found in words.strong
-            and (elongated or _DOUBLED.search(found))
-            and _letter_spellings(found).fullmatch(word)
-        ):
-            return found
+    fits = [
+        candidate
+        for candidate in words.by_class.get(class_of(word), ())
+        if candidate in words.strong
+        and (elongated or _DOUBLED.search(candidate))
+        and _letter_spellings(candidate).fullmatch(word)
+    ]
+    if fits:
+        return _nearest(word, fits)
     return _read_elongated(word) if elongated else _read_run_on(word)
+
+
+def _nearest(word: str, candidates: list[str]) -> str:
+    """Return the candidate that leaves the fewest letters and signs of ``word`` unsaid."""
+    return min(candidates, key=lambda candidate: len(set(word).difference(candidate)))
 
 
 def _read_elongated(word: str) -> str | None:
@@ -305,11 +312,14 @@ def _read_leet(word: str) -> str | None:
     short = _shortened(word)
     if len(short) > _LONGEST:
         return None
-    for found in words.by_class.get(class_of(short), ()):
-        if _spellings(found).fullmatch(short):
-            break
-    else:
+    fits = [
+        candidate
+        for candidate in words.by_class.get(class_of(short), ())
+        if _spellings(candidate).fullmatch(short)
+    ]
+    if not fits:
         return None
+    found = _nearest(short, fits)
     # "4 kills", "class 5": a digit or a stray sign at the edge of a whole word is no letter of it.
     if word[0].isdigit() and word[1:] in words.known:
         return None

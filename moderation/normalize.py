@@ -19,7 +19,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from moderation.lexicon import RARE, lexicon, read, segment
@@ -325,10 +325,10 @@ def _without(text: str, edits: list[_Edit]) -> str:
 def _spelled(text: str) -> Iterator[_Edit]:
     """Join letters written one by one: f.u.c.k, k i l l  y o u."""
     for match in _SPELLED.finditer(text):
-        run = match[0]
+        run, begin = match[0], match.start()
         at = [i for i, c in enumerate(run) if (c.isalnum() and c.isascii()) or c in "@$!"]
         gaps = [run[a + 1 : b] for a, b in pairwise(at)]
-        dotted = not all(gap.isspace() or gap.strip() in "-_" for gap in gaps)
+        # Wider gaps, or white space among other signs, part the words.
         spaced = all(map(str.isspace, gaps))
         narrow = min(map(len, filter(str.isspace, gaps)), default=0)
         cuts = [
@@ -336,42 +336,51 @@ def _spelled(text: str) -> Iterator[_Edit]:
             for i, gap in enumerate(gaps, 1)
             if gap.isspace() and (not spaced or len(gap) > narrow)
         ]
-        edits = [
-            edit
-            for first, last in pairwise((0, *cuts, len(at)))
-            for edit in _joined(run, at[first:last], dotted)
-        ]
-        if cuts and not edits:
-            edits = list(_joined(run, at, dotted=True))
-        for edit in edits:
-            begin, end = match.start() + edit.begin, match.start() + edit.end
-            yield edit._replace(begin=begin, end=end)
+        dotted = not all(gap.isspace() or gap.strip() in "-_" for gap in gaps)
+        groups = [at[first:last] for first, last in pairwise((0, *cuts, len(at)))]
+        found = [_message(run, group, dotted) for group in groups]
+        if not any(found):
+            if cuts:
+                groups, found = [at], [_message(run, at, dotted=True)]
+        else:  # "y o u" says nothing by itself
+            found = [
+                pieces or _message(run, group, dotted, among=True)
+                for group, pieces in zip(groups, found, strict=True)
+            ]
+        for group, pieces in zip(groups, found, strict=True):
+            last = group[0]
+            for piece, places in pieces:
+                gap = run[last + 1 : places[0]]
+                if last < places[0] and not gap.isspace():
+                    yield _Edit(begin + last + 1, begin + places[0], " ")
+                if len(piece) > 1:
+                    yield _Edit(begin + places[0], begin + places[-1] + 1, piece)
+                last = places[-1]
 
 
-def _joined(run: str, at: list[int], dotted: bool) -> Iterator[_Edit]:
-    """Join the letters at the given places of a spelled-out run, if they make words."""
+def _message(
+    run: str, at: list[int], dotted: bool, among: bool = False
+) -> list[tuple[str, list[int]]]:
+    """Return the words that the letters at the given places make, each with its places.
+
+    ``among`` other words that were spelled out, any single word will do.
+    """
     letters = "".join(run[i] for i in at)
-    if len(set(letters)) < 2 or 2 * sum(map(str.isalpha, letters)) < len(letters) or len(at) < 3:
-        return
+    if 2 * sum(map(str.isalpha, letters)) < len(letters) or len(set(letters)) < 2:
+        return []
     for spelled in dict.fromkeys(letters.translate(table) for table in _SPELLED_AS):
         pieces = segment(spelled)
-        if not _is_message(pieces, dotted):
-            continue
-        first = 0
-        for piece in pieces:
-            last = first + len(piece)
-            if first and not run[at[first - 1] + 1 : at[first]].isspace():
-                yield _Edit(at[first - 1] + 1, at[first], " ")
-            if len(piece) > 1:
-                yield _Edit(at[first], at[last - 1] + 1, piece)
-            first = last
-        return
+        if (among and len(pieces) == 1) or (len(at) > 2 and _is_message(pieces, dotted)):
+            ends = accumulate(map(len, pieces))
+            return [
+                (piece, at[end - len(piece) : end]) for piece, end in zip(pieces, ends, strict=True)
+            ]
     # Repeated letters, behind an "a" perhaps that is a word of its own.
-    for first in (0, 1) if len(at) <= 24 else ():
+    for first in (0, 1) if 3 < len(at) <= 24 else ():
         word = read(letters[first:])
         if word and word in lexicon().strong:
-            yield _Edit(at[first], at[-1] + 1, word)
-            return
+            return [(word, at[first:])]
+    return []
 
 
 def _is_message(pieces: list[str], dotted: bool) -> bool:
