@@ -83,8 +83,8 @@ def _reader(folder: Path, files: ExitStack) -> Any:
     if missing:
         raise ConfigError(
             f"no whole WordNet at {folder} ({missing[0]} is missing); install Debian's "
-            "wordnet-base, which puts it at /usr/share/wordnet, or unpack WordNet 3.0 from wordnet.princeton.edu, and "
-            "give its folder; or leave easy_data out",
+            "wordnet-base, which puts it at /usr/share/wordnet, or unpack WordNet 3.0 from "
+            "wordnet.princeton.edu, and give its folder; or leave easy_data out",
             where="easy_data.wordnet",
         )
     if str(folder) not in nltk.data.path:
