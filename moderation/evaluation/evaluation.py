@@ -232,12 +232,14 @@ def _label(
 
 def _decided(truth: NDArray[np.bool_], said: NDArray[np.bool_], draws: int) -> dict[str, Any]:
     found = metrics.decisions(truth, said, draws=draws)
+    both = truth.any() and not truth.all()
     return {
         "confusion": found.counts,
         "precision": _or_none(found.precision),
         "recall": _or_none(found.recall),
-        "F1": found.f1.rounded(),
-        "macro F1": found.macro_f1.rounded(),
+        # Of one class alone F1 says nothing: it would be 0, or a half, whatever was decided.
+        "F1": found.f1.rounded() if both else None,
+        "macro F1": found.macro_f1.rounded() if both else None,
         "flagged": _or_none(found.flagged),
     }
 

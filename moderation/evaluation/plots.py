@@ -392,7 +392,7 @@ def points(
             "height": 560,
             "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
             "legend": {"itemsizing": "constant"},
-            "scene": {"camera": {"eye": {"x": 1.4, "y": 1.4, "z": 0.9}}, "aspectmode": "cube"},
+            "scene": {"camera": {"eye": {"x": 1.1, "y": 1.1, "z": 0.7}}, "aspectmode": "data"},
         },
     }
 

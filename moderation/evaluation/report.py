@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from moderation.evaluation import plots
 from moderation.evaluation.evaluation import FALSE_ALARM, MISSED, WRONG_CLASS, Evaluation
 from moderation.evaluation.metrics import FEWEST
 from moderation.evaluation.page import Page, Raw, chooser, interval, table, tiles
 
+NO_LABEL = "none"
 LONGEST = 600
 """Characters of a text that the page shows."""
 
@@ -296,8 +298,9 @@ def _marked(evaluation: Evaluation, place: int) -> str:
 def _points(page: Page, evaluation: Evaluation) -> Iterator[str]:
     points, labelled = evaluation.points, evaluation.labelled
     assert points is not None
-    groups = [_group(labelled.targets[row], labelled.labels) for row in points.rows]
-    order = sorted(range(len(groups)), key=lambda place: (groups[place] != "none", groups[place]))
+    groups = _groups(labelled.targets[points.rows], labelled.labels)
+    ranks = {name: rank for rank, name in enumerate((NO_LABEL, *labelled.labels))}
+    order = sorted(range(len(groups)), key=lambda place: ranks[groups[place]])
     figure = plots.points(
         [points.places[place].tolist() for place in order],
         [groups[place] for place in order],
@@ -312,10 +315,11 @@ def _points(page: Page, evaluation: Evaluation) -> Iterator[str]:
     )
 
 
-def _group(targets: Sequence[float], labels: Sequence[str]) -> str:
-    """The last label that a row has: a broad one such as `toxic` stands first."""
-    has = np.flatnonzero(np.nan_to_num(np.asarray(targets)) >= 0.5)
-    return labels[int(has[-1])] if len(has) else "none"
+def _groups(targets: NDArray[np.float32], labels: Sequence[str]) -> list[str]:
+    """The rarest label that each row has: a broad one such as `toxic` would be all there is."""
+    has = np.nan_to_num(targets) >= 0.5
+    rarity = np.where(has, has.sum(axis=0), np.inf)
+    return [labels[int(row.argmin())] if row.min() < np.inf else NO_LABEL for row in rarity]
 
 
 def _how(numbers: Mapping[str, Any]) -> Iterator[str]:

@@ -95,13 +95,16 @@ class PolicySystem(System):
         self.name = self.moderator.policy.name
         self.fingerprint = self.moderator.policy.fingerprint
         steps = [each for step in self.moderator.steps for each in step.line()]
-        self.labels = tuple(sorted({name for step in steps for name in step.categories}))
-        if not self.labels:
+        reported = {name for step in steps for name in step.categories}
+        if not reported:
             raise ConfigError("no step of it reports a category", where=str(policy))
         self.thresholds = {
             category: limits.model_dump(exclude_none=True)
             for category, limits in self.moderator.policy.thresholds.items()
         }
+        # What the policy acts on first, in its order.
+        acted = [label for label in self.thresholds if label in reported]
+        self.labels = (*acted, *sorted(reported.difference(acted)))
         models = [step.filter.model for step in steps if isinstance(step.filter, ClassifierFilter)]
         self.model = models[-1] if models else None
 
