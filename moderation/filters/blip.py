@@ -61,6 +61,7 @@ class BlipFilter(Filter):
             MissingExtraError: torch, transformers or pillow is not installed.
             ArtifactError: the model is not there, or is no BLIP; says what to do.
         """
+        folder = locate(Model.of(self.model, self.revision))  # before torch, which takes seconds
         try:
             import PIL.Image  # noqa: F401  # the image processor's own error is a long one
             import torch
@@ -74,7 +75,6 @@ class BlipFilter(Filter):
             raise MissingExtraError(
                 error.name or "transformers", extra="images", needed_for="the filter blip"
             ) from None
-        folder = locate(Model.of(self.model, self.revision))
         try:
             kind = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
             if kind not in ("blip", "blip-2"):

@@ -193,6 +193,7 @@ class OcrFilter(Filter):
             area = (begin, 0, begin + size, short) if across else (0, begin, short, begin + size)
             found, lean = self._upright_rows(frame.crop(area))
             turned |= lean != 0
+            before = len(rows)
             for row in found:
                 kept = []
                 for each in row:
@@ -211,10 +212,9 @@ class OcrFilter(Filter):
                     rows.append(kept)
             known = [
                 (line.text[word.begin : word.end], word)
-                for row in rows
+                for row in rows[before:]
                 for line in row
                 for word in line.words
-                if _middle(word)[not across] >= last - 2 * slack
             ]
         # A row goes on in the next piece, unless it stands upright in the picture.
         return rows if turned else _rows([line for row in rows for line in row])
