@@ -97,7 +97,7 @@ class LlamaGuardFilter(Filter):
                 f"categories and excluded_category_keys: {form.system} has a fixed policy; use "
                 "thresholds to act on some of its categories only"
             )
-        known = {*form.keys, *self.wordings}
+        known = dict.fromkeys([*form.keys, *self.wordings])
         for option, keys in (
             ("excluded_category_keys", self.excluded_category_keys),
             ("labels", tuple(self.labels)),
@@ -191,12 +191,12 @@ class LlamaGuardFilter(Filter):
                 "assistant" if turns and turns[-1].role == "user" else "user"
             )
             for index, part in enumerate(content.parts):
-                pieces = list(windows(part.text, self.window))
+                places = list(windows(part.text, self.window))
                 notes = [f"{left_out} earlier turns left out"] if left_out else []
-                if len(pieces) > 1:
-                    notes.append(f"the highest of {len(pieces)} windows")
-                for piece in pieces:
-                    conversations.append((*turns, Message(role, piece)))
+                if len(places) > 1:
+                    notes.append(f"the highest of {len(places)} windows")
+                for begin, end in places:
+                    conversations.append((*turns, Message(role, part.text[begin:end])))
                     owners.append((number, index, "; ".join(notes)))
         findings: list[list[Finding]] = [[] for _ in contents]
         best: dict[tuple[int, int, str], Signal] = {}
@@ -252,20 +252,22 @@ def recent_turns(context: Sequence[Message], limit: int) -> tuple[tuple[Message,
     return tuple(reversed(kept)), left_out
 
 
-def windows(text: str, size: int) -> Iterator[str]:
-    """`text` in pieces of at most `size` UTF-8 bytes, cut between words, that overlap.
+def windows(text: str, size: int) -> Iterator[tuple[int, int]]:
+    """Begin and end of pieces of at most `size` UTF-8 bytes, cut between words, that overlap.
 
     Bytes, since no tokenizer of a guard makes more tokens of a text than it has bytes.
     """
     begin = 0
     while True:
         piece = text[begin : begin + size].encode()[:size].decode(errors="ignore")
-        if begin + len(piece) >= len(text):
-            yield piece
+        end = begin + len(piece)
+        if end >= len(text):
+            yield begin, end
             return
         # Cut at the last blank of the second half, if there is one.
-        blank = re.search(r"\s\S*$", piece[len(piece) // 2 :])
+        half = len(piece) // 2
+        blank = re.search(r"\s\S*$", piece[half:])
         if blank:
-            piece = piece[: len(piece) // 2 + blank.start()]
-        yield piece
-        begin += max(1, len(piece) - len(piece) // OVERLAP)
+            end = begin + max(1, half + blank.start())
+        yield begin, end
+        begin = end - (end - begin) // OVERLAP

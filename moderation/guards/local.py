@@ -79,6 +79,7 @@ class LocalGuard:
         try:
             import accelerate  # type: ignore[import-untyped]  # noqa: F401  # for device_map
             import torch
+            from safetensors import SafetensorError
             from transformers import AutoModelForCausalLM, AutoTokenizer
         except ImportError as error:
             raise MissingExtraError(
@@ -92,21 +93,31 @@ class LocalGuard:
             self._tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
                 folder, local_files_only=True
             )
-            self._model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            reader: Any = AutoModelForCausalLM  # its types do not know output_loading_info
+            loaded: tuple[PreTrainedModel, dict[str, Any]] = reader.from_pretrained(
                 folder,
                 local_files_only=True,
                 use_safetensors=True,
                 device_map=device_map,
                 dtype=self._dtype(dtype),
+                output_loading_info=True,
             )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ArtifactError(
                 f"{folder}: cannot be loaded as a language model ({error}); fetch it again, or "
                 "check that the folder holds the model as published"
             ) from error
+        self._model, report = loaded
+        if report["missing_keys"]:  # made up at random otherwise
+            raise ArtifactError(
+                f"{folder}: the weights lack {len(report['missing_keys'])} of the model's tensors, "
+                f"such as {sorted(report['missing_keys'])[0]}; fetch it again"
+            )
         model: Any = self._model
         self._device: torch.device = model.get_input_embeddings().weight.device
         self._head, self._decoder = model.get_output_embeddings(), model.get_decoder()
+        if self._decoder is model:  # Llama 4's language model without its eyes
+            self._decoder = model.model
         if not self._tokenizer.chat_template:
             raise ArtifactError(f"{folder}: its tokenizer has no chat template")
         self._defused = Defuser(self._tokenizer.get_added_vocab())

@@ -11,14 +11,18 @@ import math
 import os
 import random
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moderation.content import Message
 from moderation.errors import ConfigError, FilterError, FilterTimeout, MissingExtraError
 from moderation.guards.answers import Defuser, Form, Judgement
+
+if TYPE_CHECKING:
+    import httpx
 
 MAX_ANSWER = 72
 """Tokens: the lead, the word, and the category list."""
@@ -28,6 +32,8 @@ TOP = 5
 """Likeliest tokens asked for at each position."""
 FIRST_PAUSE = 0.1
 """Seconds before the first retry; each further pause is twice as long."""
+GRACE = 0.1
+"""Seconds past the deadline that a request has to say itself what went wrong."""
 
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -104,6 +110,7 @@ class ServedGuard:
         limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
         self._client = httpx.Client(headers=headers, limits=limits)
         self._pool = ThreadPoolExecutor(concurrency, thread_name_prefix="moderation-guard")
+        weakref.finalize(self, _close, self._client, self._pool)
 
     def judge(self, conversations: Sequence[Sequence[Message]]) -> list[Judgement]:
         """What the guard says of the last message of each conversation.
@@ -118,7 +125,7 @@ class ServedGuard:
             self._prove(conversations[0], end)
         futures = [self._pool.submit(self._judge, each, end) for each in conversations]
         try:
-            return [future.result(max(0.0, end - time.monotonic())) for future in futures]
+            return [future.result(max(0.0, end - time.monotonic()) + GRACE) for future in futures]
         except FutureTimeout:
             raise self._late("") from None
         finally:
@@ -296,6 +303,11 @@ def _seconds(header: str | None) -> float:
         return max(0.0, float(header or 0))
     except ValueError:  # a date: the pause of our own will do
         return 0.0
+
+
+def _close(client: httpx.Client, pool: ThreadPoolExecutor) -> None:
+    pool.shutdown(wait=False, cancel_futures=True)
+    client.close()
 
 
 def _cancel(futures: Sequence[Future[Judgement]]) -> None:

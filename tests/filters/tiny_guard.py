@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -169,16 +168,11 @@ def make_qwen_guard(folder: Path) -> None:
         messages = [{"role": "user", "content": text}]
         start = fast.apply_chat_template(messages, tokenize=False)
         rows.append((start, f"Safety: {answer}<|im_end|>"))
-    train(folder, fast, rows, steps=60)
+    train(folder, fast, rows)
 
 
-def train(
-    folder: Path,
-    fast: PreTrainedTokenizerFast,
-    rows: list[tuple[str, str]],
-    *,
-    steps: int = 90,
-) -> None:
+def train(folder: Path, fast: PreTrainedTokenizerFast, rows: list[tuple[str, str]]) -> None:
+    """Until it has learnt the answers by heart."""
     torch.manual_seed(7)
     rng = random.Random(7)
     config = LlamaConfig(
@@ -189,19 +183,18 @@ def train(
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=4096,
-        bos_token_id=0,
         eos_token_id=fast.eos_token_id,
         tie_word_embeddings=True,
     )
     model = LlamaForCausalLM(config)
-    encoded = []
-    for start, answer in rows:
-        before = fast(start, add_special_tokens=False)["input_ids"]
-        after = fast(answer, add_special_tokens=False)["input_ids"]
-        encoded.append((before, after))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=6e-3, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, total_steps=steps)
-    for _ in range(steps):
+    encoded = [
+        [fast(text, add_special_tokens=False)["input_ids"] for text in (start, answer)]
+        for start, answer in rows
+    ]
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.98), weight_decay=0.0)
+    good = 0
+    for step in range(400):
+        optimizer.param_groups[0]["lr"] = 4e-3 * min(1.0, (step + 1) / 15)
         batch = rng.sample(encoded, min(12, len(encoded)))
         longest = max(len(before) + len(after) for before, after in batch)
         ids, labels = [], []
@@ -213,8 +206,11 @@ def train(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        schedule.step()
         optimizer.zero_grad()
+        good = good + 1 if loss.item() < 0.01 else 0
+        if good == 4:
+            break
+    assert good == 4, "the tiny guard did not learn its sentences"
     model.eval().save_pretrained(folder)
     fast.save_pretrained(folder)
 
