@@ -15,7 +15,18 @@ from moderation.training.recipe import Recipe, read_recipe
 
 __all__ = ["Recipe", "read_recipe", "train"]
 
-_NEEDED = ("torch", "pandas", "pyarrow", "sklearn", "safetensors", "onnx", "rich")
+_NEEDED = (
+    "accelerate",
+    "onnx",
+    "pandas",
+    "peft",
+    "pyarrow",
+    "rich",
+    "safetensors",
+    "sklearn",
+    "torch",
+    "transformers",
+)
 
 
 def train(

@@ -70,13 +70,13 @@ class LstmNetwork(nn.Module):
 
     def forward(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """`ids` [batch, tokens], `lengths` [batch] → [batch, labels], [batch, tokens]."""
-        places = torch.arange(ids.shape[1])[None]
+        places = torch.arange(ids.shape[1], device=ids.device)[None]
         inside = places < lengths[:, None]
         reverse = torch.where(inside, lengths[:, None] - 1 - places, places)
         values = self.embedding(ids)
         if self.training and self.embedding_dropout:
             # One mask for all tokens of a row (Gal and Ghahramani 2016).
-            mask = torch.empty(len(ids), 1, values.shape[-1]).bernoulli_(1 - self.embedding_dropout)
+            mask = torch.empty_like(values[:, :1]).bernoulli_(1 - self.embedding_dropout)
             values = values * (mask / (1 - self.embedding_dropout))
         outputs = []
         for layer in self.directions():

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -215,10 +216,10 @@ class Loss:
             known = ~targets.isnan()
             filled = targets.nan_to_num(0)
             each = nn.functional.binary_cross_entropy_with_logits(
-                logits, filled, pos_weight=self.positives, reduction="none"
+                logits, filled, pos_weight=self.positives.to(logits.device), reduction="none"
             )
             # By rows, not by known labels: a row that answers nine questions counts nine times.
-            loss = (each * known * self.labels).sum() / len(logits)
+            loss = (each * known * self.labels.to(logits.device)).sum() / len(logits)
         marked = ~marks.isnan()
         if self.spans and marked.any():
             each = nn.functional.binary_cross_entropy_with_logits(
@@ -235,13 +236,14 @@ def predict(
 ) -> NDArray[np.float32]:
     """Logits of rows, [n, labels], in their order."""
     network.eval()
+    device = next(network.parameters()).device
     order = np.argsort(rows.lengths(), kind="stable")
     result: NDArray[np.float32] | None = None
     with torch.no_grad():
         for begin in range(0, len(order), size):
             places = order[begin : begin + size]
             ids, lengths, _, _ = collate(rows, places, None)
-            logits = network(ids, lengths)[0].float().numpy()
+            logits = network(ids.to(device), lengths.to(device))[0].float().cpu().numpy()
             if result is None:
                 result = np.empty((len(order), logits.shape[1]), np.float32)
             result[places] = logits
@@ -367,11 +369,15 @@ def fit(
 ) -> Progressed:
     """Trains until the score on the validation part stops rising; the best weights are in `run`.
 
+    On the accelerator where there is one; `network` ends on the CPU.
+
     Raises TrainingError where the loss is not a number.
     """
     how = recipe.optimisation
     if how.threads:
         torch.set_num_threads(how.threads)
+    device = PartialState().device
+    network.to(device)
     harmless = recipe.labels.index("toxic") if "toxic" in recipe.labels else None
     encoded = encode(train, tokenizer, recipe.model.max_length, harmless)
     validation = validation.where(_drawn(len(validation), how.validation_rows, recipe.seed))
@@ -415,8 +421,12 @@ def fit(
                     group["lr"] = how.learning_rate * _schedule(
                         progressed.step / planned, how.warmup
                     )
-                ids, lengths, targets, marks = collate(rows, places, rng)
-                with torch.autocast("cpu", torch.bfloat16, enabled=how.precision == "bfloat16"):
+                ids, lengths, targets, marks = (
+                    part.to(device) for part in collate(rows, places, rng)
+                )
+                with torch.autocast(
+                    device.type, torch.bfloat16, enabled=how.precision == "bfloat16"
+                ):
                     logits, tokens = network(ids, lengths)
                 loss = loss_of(logits.float(), tokens.float(), targets, marks)
                 value = float(loss.detach())
@@ -432,7 +442,7 @@ def fit(
                 progressed.step += 1
                 total += value
                 progress.update(bar, completed=count, loss=f"loss {total / count:.4f}")
-            with torch.autocast("cpu", torch.bfloat16, enabled=how.precision == "bfloat16"):
+            with torch.autocast(device.type, torch.bfloat16, enabled=how.precision == "bfloat16"):
                 logits = predict(network, held, collate)
             score, details = selection_score(logits, validation, recipe)
             progressed.epoch = number
@@ -446,6 +456,7 @@ def fit(
             )
             if report:
                 report(record)
+    network.cpu()
     return progressed
 
 
