@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from sklearn.metrics import roc_auc_score
 
 from moderation.evaluation.baseline import Baseline
 from moderation.evaluation.labelled import Labelled
@@ -23,9 +22,9 @@ from moderation.training.recipe import BaselineOptions, Recipe
 
 DRAWS = 500
 Scores: TypeAlias = NDArray[np.floating[Any]]
-Places: TypeAlias = NDArray[np.int64]
-# From the rows of a draw to one value.
-Measure: TypeAlias = Callable[[Places], float]
+Counts: TypeAlias = NDArray[np.int64]
+# From how often each row is in a draw to one value.
+Measure: TypeAlias = Callable[[Counts], float]
 
 
 def beside(scores: Scores, train: Rows, test: Rows, recipe: Recipe) -> dict[str, Any]:
@@ -64,28 +63,31 @@ def compared(
     """Measure to model, baseline and gap, each [value, low, high] with a 95 % interval.
 
     Accuracy and macro F1 of classes; mean AUC over the labels that have ten positives and ten
-    negatives, and mean macro F1 at 0.5, of labels.
+    negatives, and their mean macro F1 at 0.5, of labels.
     """
     rows = np.flatnonzero(~np.isnan(targets).all(axis=1))
     rng = np.random.default_rng(0)
-    draws = [rows[rng.integers(0, len(rows), len(rows))] for _ in range(DRAWS)]
-    pairs = _class_measures if task == "multi_class" else _label_measures
+    draws = [
+        np.bincount(rows[rng.integers(0, len(rows), len(rows))], minlength=len(targets))
+        for _ in range(DRAWS)
+    ]
+    whole = np.bincount(rows, minlength=len(targets))
+    measures = _class_measures if task == "multi_class" else _label_measures
     return {
-        name: _gap(one, two, rows, draws)
+        name: _gap(one, two, whole, draws)
         for (name, one), (_, two) in zip(
-            pairs(model, targets).items(), pairs(baseline, targets).items(), strict=True
+            measures(model, targets).items(), measures(baseline, targets).items(), strict=True
         )
     }
 
 
-def _gap(model: Measure, baseline: Measure, rows: Places, draws: list[Places]) -> dict[str, Any]:
+def _gap(model: Measure, baseline: Measure, whole: Counts, draws: list[Counts]) -> dict[str, Any]:
     ours = np.asarray([model(draw) for draw in draws])
     theirs = np.asarray([baseline(draw) for draw in draws])
-    whole = model(rows), baseline(rows)
     return {
-        "model": _interval(whole[0], ours),
-        "baseline": _interval(whole[1], theirs),
-        "gap": _interval(whole[0] - whole[1], ours - theirs),
+        "model": _interval(model(whole), ours),
+        "baseline": _interval(baseline(whole), theirs),
+        "gap": _interval(model(whole) - baseline(whole), ours - theirs),
     }
 
 
@@ -96,18 +98,22 @@ def _interval(value: float, values: NDArray[np.float64]) -> list[float]:
 
 
 def _class_measures(scores: Scores, targets: NDArray[np.float32]) -> dict[str, Measure]:
-    truth, said = np.nan_to_num(targets).argmax(axis=1), scores.argmax(axis=1)
     count = targets.shape[1]
+    pairs = np.nan_to_num(targets).argmax(axis=1) * count + scores.argmax(axis=1)
 
-    def accuracy(rows: Places) -> float:
-        return float((truth[rows] == said[rows]).mean())
+    def table(weights: Counts) -> NDArray[np.float64]:
+        found = np.bincount(pairs, weights, count * count).astype(np.float64)
+        return found.reshape(count, count)
 
-    def macro_f1(rows: Places) -> float:
+    def accuracy(weights: Counts) -> float:
+        found = table(weights)
+        return float(np.trace(found) / found.sum())
+
+    def macro_f1(weights: Counts) -> float:
         """The mean over the classes that occur, as truth or as answer."""
-        pairs = np.bincount(truth[rows] * count + said[rows], minlength=count * count)
-        table = pairs.reshape(count, count)
-        both = table.sum(axis=0) + table.sum(axis=1)
-        return float((2 * np.diag(table)[both > 0] / both[both > 0]).mean())
+        found = table(weights)
+        both = found.sum(axis=0) + found.sum(axis=1)
+        return float((2 * np.diag(found)[both > 0] / both[both > 0]).mean())
 
     return {"accuracy": accuracy, "macro F1": macro_f1}
 
@@ -115,34 +121,44 @@ def _class_measures(scores: Scores, targets: NDArray[np.float32]) -> dict[str, M
 def _label_measures(scores: Scores, targets: NDArray[np.float32]) -> dict[str, Measure]:
     known = ~np.isnan(targets)
     truth = np.nan_to_num(targets) >= 0.5
-    said = scores >= 0.5
-    positives, negatives = (truth & known).sum(axis=0), (~truth & known).sum(axis=0)
-    fewest = np.minimum(positives, negatives)
-    measured = np.flatnonzero(fewest >= min(FEWEST, fewest.max())).tolist()
+    fewest = np.minimum((truth & known).sum(axis=0), (~truth & known).sum(axis=0))
+    labels = [
+        _Label(np.flatnonzero(known[:, place]), truth[:, place], scores[:, place])
+        for place in np.flatnonzero(fewest >= min(FEWEST, fewest.max())).tolist()
+    ]
 
-    def of(rows: Places, label: int) -> tuple[NDArray[np.bool_], Places]:
-        chosen = rows[known[rows, label]]
-        return truth[chosen, label], chosen
+    def auc(weights: Counts) -> float:
+        return float(np.nanmean([label.auc(weights) for label in labels]))
 
-    def auc(rows: Places) -> float:
-        values = []
-        for label in measured:
-            right, chosen = of(rows, label)
-            if right.any() and not right.all():
-                values.append(roc_auc_score(right, scores[chosen, label]))
-        return float(np.mean(values)) if values else float("nan")
-
-    def macro_f1(rows: Places) -> float:
-        values = []
-        for label in measured:
-            right, chosen = of(rows, label)
-            answer = said[chosen, label]
-            hit, silence = int((right & answer).sum()), int((~right & ~answer).sum())
-            wrong = int((right ^ answer).sum())
-            values += [2 * hit / max(1, 2 * hit + wrong), 2 * silence / max(1, 2 * silence + wrong)]
-        return float(np.mean(values)) if values else float("nan")
+    def macro_f1(weights: Counts) -> float:
+        return float(np.mean([label.macro_f1(weights) for label in labels]))
 
     return {"mean AUC": auc, "mean macro F1": macro_f1}
+
+
+class _Label:
+    """The rows of which one label is known, sorted by score once for all draws."""
+
+    def __init__(self, rows: Counts, truth: NDArray[np.bool_], scores: Scores) -> None:
+        self.rows = rows[np.argsort(-scores[rows], kind="stable")]
+        self.truth, scores = truth[self.rows], scores[self.rows]
+        self.said = scores >= 0.5
+        # The last place of each run of equal scores: no threshold can part them.
+        self.ends = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
+
+    def auc(self, weights: Counts) -> float:
+        counts = weights[self.rows]
+        hits = np.cumsum(counts * self.truth)[self.ends]
+        false = np.cumsum(counts)[self.ends] - hits
+        if not hits[-1] or not false[-1]:
+            return float("nan")
+        middle = hits - np.diff(hits, prepend=0) / 2
+        return float((np.diff(false, prepend=0) * middle).sum() / (hits[-1] * false[-1]))
+
+    def macro_f1(self, weights: Counts) -> float:
+        counts = weights[self.rows]
+        tn, fp, fn, tp = np.bincount(2 * self.truth + self.said, counts, 4)
+        return float(tp / max(1, 2 * tp + fp + fn) + tn / max(1, 2 * tn + fp + fn))
 
 
 def shown(name: str, found: dict[str, Any], console: Console) -> None:

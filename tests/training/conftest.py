@@ -120,3 +120,47 @@ def recipe(base: Path) -> dict[str, Any]:
 def write_recipe(file: Path, content: dict[str, Any]) -> Path:
     file.write_text(yaml.safe_dump(content), encoding="utf-8")
     return file
+
+
+# Senses: part of speech and words. As in the real files, a space is written as an underscore.
+SENSES = [
+    ("n", ("fool", "sap", "muggins")),
+    ("n", ("fool", "jester")),
+    ("n", ("friend",)),
+    ("v", ("fool", "take_in")),
+    ("a", ("quick", "fast")),
+]
+
+
+def write_wordnet(folder: Path) -> Path:
+    """Files in the format of wndb(5WN), without lexnames, as Debian has them."""
+    folder.mkdir()
+    names = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
+    for part, name in names.items():
+        data = "  1 A WordNet of a few words.  \n"
+        index: dict[str, list[int]] = {}
+        for kind, words in SENSES:
+            if kind == part:
+                offset = len(data)
+                listed = " ".join(f"{word} 0" for word in words)
+                frames = " 01 + 02 00" if part == "v" else ""
+                data += f"{offset:08} 05 {part} {len(words):02x} {listed} 000{frames} | a gloss\n"
+                for word in words:
+                    index.setdefault(word, []).append(offset)
+        (folder / f"data.{name}").write_text(data)
+        (folder / f"index.{name}").write_text(
+            "  1 A WordNet of a few words.  \n"
+            + "".join(
+                f"{word} {part} {len(places)} 0 {len(places)} 0 "
+                f"{' '.join(f'{place:08}' for place in places)}  \n"
+                for word, places in sorted(index.items())
+            )
+        )
+        (folder / f"{name}.exc").write_text("")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wordnet_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database files of WordNet, for a handful of words."""
+    return write_wordnet(tmp_path_factory.mktemp("wordnet") / "dict")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,48 +22,6 @@ from moderation.training import augment
 from moderation.training.augment import WordNet, augmented, change
 from moderation.training.data import Rows
 from moderation.training.recipe import Recipe
-
-# Senses: part of speech and words. As in the real files, a space is written as an underscore.
-SENSES = [
-    ("n", ("fool", "sap", "muggins")),
-    ("n", ("fool", "jester")),
-    ("n", ("friend",)),
-    ("v", ("fool", "take_in")),
-    ("a", ("quick", "fast")),
-]
-
-
-def write_wordnet(folder: Path) -> Path:
-    """Files in the format of wndb(5WN), without lexnames, as Debian has them."""
-    folder.mkdir()
-    names = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
-    for part, name in names.items():
-        data = "  1 A WordNet of a few words.  \n"
-        index: dict[str, list[int]] = {}
-        for kind, words in SENSES:
-            if kind == part:
-                offset = len(data)
-                listed = " ".join(f"{word} 0" for word in words)
-                frames = " 01 + 02 00" if part == "v" else ""
-                data += f"{offset:08} 05 {part} {len(words):02x} {listed} 000{frames} | a gloss\n"
-                for word in words:
-                    index.setdefault(word, []).append(offset)
-        (folder / f"data.{name}").write_text(data)
-        (folder / f"index.{name}").write_text(
-            "  1 A WordNet of a few words.  \n"
-            + "".join(
-                f"{word} {part} {len(places)} 0 {len(places)} 0 "
-                f"{' '.join(f'{place:08}' for place in places)}  \n"
-                for word, places in sorted(index.items())
-            )
-        )
-        (folder / f"{name}.exc").write_text("")
-    return folder
-
-
-@pytest.fixture(scope="session")
-def wordnet_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_wordnet(tmp_path_factory.mktemp("wordnet") / "dict")
 
 
 @pytest.fixture(scope="session")
@@ -176,8 +135,8 @@ def test_a_folder_without_wordnet_says_what_to_do(tmp_path: Path) -> None:
         augmented(rows(9, 1, 1), recipe(tmp_path / "nowhere"), Path())
 
 
-def test_half_a_wordnet(tmp_path: Path) -> None:
-    folder = write_wordnet(tmp_path / "dict")
+def test_half_a_wordnet(tmp_path: Path, wordnet_folder: Path) -> None:
+    folder = Path(shutil.copytree(wordnet_folder, tmp_path / "dict"))
     (folder / "index.verb").unlink()
     with pytest.raises(ConfigError, match=r"no whole WordNet at .*\(index.verb is missing\)"):
         WordNet(folder)
