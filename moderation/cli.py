@@ -187,7 +187,9 @@ def filters(plugins: Sequence[str]) -> None:
             value = field.get_default(call_default_factory=True, validated_data={})
             default = "required" if field.is_required() else f"default {value!r}"
             told = f" · {field.description}" if field.description else ""
-            console.print(f"  · {option} ({default}){told}", markup=False, highlight=False)
+            console.print(
+                f"  · {field.alias or option} ({default}){told}", markup=False, highlight=False
+            )
 
 
 @main.command(name="hash")
@@ -548,6 +550,75 @@ def policy_check(name: str, plugins: Sequence[str]) -> None:
         click.echo(f"{'':<6}{category}: {told}")
     if faults:
         raise ModerationError(f"{name}: {len(faults)} of its steps cannot run")
+
+
+@main.group(invoke_without_command=True)
+@_policy
+@_plugin
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each model.")
+@click.pass_context
+def models(ctx: click.Context, policy: str, plugins: Sequence[str], as_json: bool) -> None:
+    """List the trained models that a policy needs, and whether they are there.
+
+    \b
+    moderation models --policy my-policy.yaml
+    moderation models fetch --policy my-policy.yaml
+    """
+    if ctx.invoked_subcommand is not None:
+        given = click.core.ParameterSource.COMMANDLINE
+        if any(ctx.get_parameter_source(name) is given for name in ctx.params):
+            raise click.UsageError(f"write the options behind: models {ctx.invoked_subcommand} …")
+        return
+    from moderation import hub
+    from moderation.engine import Moderator
+
+    for model, steps in hub.needed(Moderator(policy, plugins=plugins)).items():
+        found = hub.look(model)
+        if as_json:
+            entry = {"model": model.name, "steps": steps, "there": not found.missing}
+            click.echo(json.dumps({**entry, **found._asdict()}))
+            continue
+        size = "size not known" if found.size is None else hub.told_size(found.size)
+        gated = ", gated" if hub.is_gated(model.name) else ""
+        word = "served" if model.server else "MISSING" if found.missing else "there"
+        size = "" if model.server else f"  {size}"
+        click.echo(f"{word:<9}{model.name}{size}  {found.licence or 'licence not stated'}{gated}")
+        told = f" ({found.missing})" if found.missing else ""
+        click.echo(f"{'':<9}step {', '.join(steps)}; looked for in {found.where}{told}")
+
+
+@models.command(name="fetch")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@_policy
+@_plugin
+def models_fetch(names: Sequence[str], policy: str, plugins: Sequence[str]) -> None:
+    """Bring models from the Hugging Face Hub: those NAMEd, or what a policy lacks.
+
+    Files that are there are not brought again, and a transfer that breaks goes on where it broke.
+    HF_TOKEN, HF_HOME, HF_ENDPOINT and HF_HUB_OFFLINE are read as by other tools.
+    """
+    from moderation import hub
+    from moderation.engine import Moderator
+
+    if names:
+        wanted = [hub.Model.of(name) for name in names]
+    else:
+        wanted = list(hub.needed(Moderator(policy, plugins=plugins)))
+    failed = 0
+    for model in wanted:
+        found = hub.look(model)
+        try:
+            if found.missing:
+                hub.fetch(model)
+                found = hub.look(model)
+        except ModerationError as error:
+            failed += 1
+            click.echo(f"MISSING  {error}", err=True)
+        else:
+            where = found.where if not model.server else f"{found.where}: nothing to fetch"
+            click.echo(f"there    {model.name}  {where}")
+    if failed:
+        raise ModerationError(f"{failed} of {len(wanted)} models could not be fetched")
 
 
 @main.command()

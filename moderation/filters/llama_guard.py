@@ -52,8 +52,7 @@ class LlamaGuardFilter(Filter):
     form: Literal["llama_guard", "qwen3_guard"] | None = None
     """How the model answers; told from its name unless given."""
     wordings: dict[Key, Wording] = Field(default_factory=dict, alias="categories")
-    """Categories for the prompt by key, as in {S10: …, S15: …}: in place of the model's own, or
-    beside them."""
+    """Wordings for the prompt by key, as in {S10: …, S15: …}: the model's own, and further ones."""
     excluded_category_keys: tuple[str, ...] = ()
     """Keys that are left out of the prompt."""
     labels: dict[str, str] = Field(default_factory=dict)
