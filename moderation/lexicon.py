@@ -324,7 +324,9 @@ def _read_leet(word: str) -> str | None:
     if word[0].isdigit() and word[1:] in words.known:
         return None
     body = word.rstrip("!|+@0123456789")
-    if body != word and body in words.known:
+    if body != word and (
+        body in words.known or (body.isalpha() and word.endswith("!") and not words.is_core(found))
+    ):
         return None
     if len(found) == 3 and not re.search(r"[@$!]|[a-z]\d[a-z]", word):
         return None

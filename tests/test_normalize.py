@@ -209,6 +209,8 @@ INNOCENT = {
         Toys"R"Us
         Yahoo!
         Jeopardy!
+        Heil!
+        Kii!!
         C++
         C# and F# and g++
         .NET and Node.js
