@@ -350,6 +350,7 @@ def evaluate(
     from moderation.evaluation.baseline import Baseline
     from moderation.evaluation.evaluation import read_history
 
+    _writable(report, as_json)
     measured = e.open_system(system, plugins=plugins, threads=threads)
     rows, fitted = terminal.read_parts(measured, data, spans=spans, train=train, **columns)
     with terminal.progress("texts", len(rows)) as advance:
@@ -482,6 +483,7 @@ def data_report(
     from moderation import evaluation as e
     from moderation.evaluation import terminal
 
+    _writable(report, as_json)
     named = list(terminal.pairs(labels, "--labels"))
     with terminal.progress("texts compared", None) as advance:
         found = e.inspect(file, labels=named, near=not no_near, advance=advance, **columns)
@@ -490,6 +492,13 @@ def data_report(
         _written(report, lambda: e.write_inspection(found, report))
     if as_json:
         _written(as_json, lambda: found.write_json(as_json))
+
+
+def _writable(*files: Path | None) -> None:
+    """Said before the work is done, not after."""
+    for file in files:
+        if file is not None and not file.parent.is_dir():
+            raise ModerationError(f"{file}: cannot be written: there is no folder {file.parent}")
 
 
 def _written(file: Path, write: Callable[[], None]) -> None:

@@ -25,7 +25,7 @@ LENGTHS = {"1 to 5 words": 5, "6 to 15 words": 15, "16 to 40 words": 40, "41 to 
 LONGER = "over 100 words"
 CLASS_COLUMNS = ("label_name", "label", "class", "target", "category")
 FEW_VALUES = 20
-"""A column of numbers with more values than this is sliced into quarters."""
+"""A column with more values than this is no list of names: numbers are sliced into quarters."""
 
 
 @dataclass(frozen=True)
@@ -192,10 +192,11 @@ def _rows(
     for column, value in where.items():
         chosen &= (frame[column].astype(str) == value).to_numpy(np.bool_)
         if not chosen.any():
-            values = sorted({str(item) for item in frame[column].head(10_000)})[:10]
-            raise ConfigError(
-                f"no row has {column} = {value!r}; found {', '.join(values)}", where=str(file)
-            )
+            values = sorted({str(item) for item in frame[column].head(10_000)})
+            # A column of many or of long values may be what people wrote.
+            few = len(values) <= FEW_VALUES and max(map(len, values)) <= 30
+            found = ", ".join(values) if few else f"{len(values):,} others"
+            raise ConfigError(f"no row has {column} = {value!r}; found {found}", where=str(file))
     return frame[chosen], np.flatnonzero(chosen) + 1
 
 
