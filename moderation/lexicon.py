@@ -20,9 +20,7 @@ _PLAINEST = re.compile("fuck|shit|bitch|nigg|cunt|fagg")
 # Read with a letter doubled; elsewhere other languages have words for it (dykke, slutt, rappe).
 _DOUBLED = re.compile(_PLAINEST.pattern + "|dick|asshole|pussy")
 _DEED = re.compile(_CORE.pattern + "|kill|hate|rape|stab|shoot|hang|murder")
-_WHOM = frozenset(
-    ("you", "yourself", "urself", "yourselves", "him", "her", "them", "themselves", "all")
-)
+_WHOM = frozenset(("you", "yourself", "urself", "yourselves", "him", "her", "them", "themselves"))
 # Words of four letters that are read even where one half of them is a word of prose (sh it).
 _HALVED = frozenset(("fuck", "shit", "cunt", "dick", "cock", "porn", "slut"))
 # What people write alone: words, initials of words, and what is left of a contraction.
@@ -300,7 +298,10 @@ def _read_run_on(word: str) -> str | None:
     if words.is_core(pieces[-1]):  # "dirtywhore"; Scandinavian words begin with "slut"
         return " ".join(pieces) if len(pieces) > 2 or min(map(len, pieces)) > 2 else None
     # "overkill" says nothing; "killyourself" names a deed and whom it is done to.
-    deed = any(a in words.listed and b in _WHOM for a, b in pairwise(pieces))
+    deed = any(
+        a in words.listed and (b in _WHOM or (b == "all" and len(pieces) > 2))
+        for a, b in pairwise(pieces)
+    )
     return " ".join(pieces) if deed else None
 
 

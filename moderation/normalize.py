@@ -202,14 +202,14 @@ def _noise(text: str) -> Iterator[_Edit]:
         before, after = text[begin - 1 : begin] if begin else "", text[end : end + 1]
         marks = "".join(_MARK.findall(run))
         hidden = len(marks) < len(run)
-        if hidden and _is_orthographic(run, before, after, right_to_left):
+        behind = text[max(0, begin - 2) : max(0, begin - 1)].isalpha()
+        if hidden and _is_orthographic(run, before, after, behind, right_to_left):
             continue
         glued = hidden and before.isalnum() and after.isalnum()
         if not marks:
             yield _Edit(begin, end, "", counts=glued)
             continue
-        inside = after.isalpha() or text[max(0, begin - 2) : begin - 1].isalpha()
-        kept = _kept(marks, before, inside)
+        kept = _kept(marks, before, inside=behind or after.isalpha())
         stacked = kept != marks and before + marks not in ("i\u0307", "I\u0307")
         drawn = unicodedata.normalize("NFC", before + kept)
         if before + run != drawn:
@@ -220,10 +220,10 @@ def _noise(text: str) -> Iterator[_Edit]:
             yield _Edit(match.start(), match.end(), word)
 
 
-def _is_orthographic(run: str, before: str, after: str, right_to_left: bool) -> bool:
+def _is_orthographic(run: str, before: str, after: str, inside: bool, right_to_left: bool) -> bool:
     """Say whether invisible characters belong where they are: in emoji and in other scripts."""
-    if "\u20e3" in run and before in tuple("0123456789#*"):  # a keycap, unless it is a letter
-        return not (after.isascii() and after.isalpha())
+    if "\u20e3" in run and before in tuple("0123456789#*"):  # a keycap, or a letter of a word
+        return not inside
     if before.isascii() and before.isalnum() and after.isascii() and after.isalnum():
         return False
     if len(run) > 8:  # longer than the tags of any flag

@@ -324,6 +324,7 @@ INNOCENT = {
         a[b] = c{d}
         @property @staticmethod
         #include <stdio.h>
+        killall -9 python
         if x == y: pass
         fn main() -> i32 { 0 }
     """,
@@ -393,6 +394,7 @@ INNOCENT = {
         🏴󠁧󠁢󠁥󠁮󠁧󠁿 england
         🏳️‍🌈 pride
         1️⃣2️⃣3️⃣
+        1️⃣first 2️⃣second
         #️⃣
         blood type 🅰️ or 🅱️
         Ⓜ️ metro
