@@ -189,6 +189,11 @@ def _network(recipe: Recipe, folder: Path, tokenizer: Tokenizer, signs: list[str
         return new_network(folder, tokenizer, model, labels)
     network = LstmNetwork(model, tokenizer.get_vocab_size(), labels)
     start = vocabulary.token_embeddings(folder, tokenizer, signs, model.embedding, recipe.seed)
+    if start.shape[1] < model.embedding:
+        raise ConfigError(
+            f"{model.embedding} is above the {start.shape[1]} of the base's embeddings; lower it",
+            where=f"{recipe.name}: model.embedding",
+        )
     with torch.no_grad():
         network.embedding.weight.copy_(torch.from_numpy(start))
     return network

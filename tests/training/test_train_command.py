@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -248,6 +249,7 @@ def _limited(recipe: Path, limit: int) -> subprocess.CompletedProcess[str]:
         ({"data": {"path": "none.csv"}}, "no such file; set data_root"),
         ({"data": {"text": ["body"]}}, "no column body"),
         ({"model": {"base": "nobody/nothing"}}, "no folder with a tokenizer.json at"),
+        ({"model": {"embedding": 99}}, "99 is above the 32 of the base's embeddings"),
         ({"optimisation": {"learning_rate": 1e30, "clip": 1e30}}, "the loss is nan"),
         ({"preparation": {"validation": 0.002}}, "a validation part of 1 rows cannot hold 4"),
         ({"easy_data": {"wordnet": "nowhere"}}, "install Debian's wordnet-base"),
@@ -287,3 +289,40 @@ def test_recipes_that_are_shipped_can_be_read() -> None:
         kinds = {recipes[f"{name}-{kind}"].model.kind for kind in ("lstm", "distilbert")}
         assert kinds == {"lstm", "distilbert"}
         assert recipes[f"{name}-lstm"].data == recipes[f"{name}-distilbert"].data
+
+
+def test_the_recipe_in_the_docs_trains(tmp_path: Path, base: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    blocks = [yaml.safe_load(code) for code in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    content = blocks[0]
+    for block in blocks[1:]:
+        content |= block
+    content["model"]["base"] = str(base)
+    content["model"]["embedding"] = 16
+    content["optimisation"]["epochs"] = 1
+    # Sections that are shown on their own fit the recipe; those that need more are left to others.
+    del content["easy_data"], content["augmentation"]
+    recipe = tmp_path / "tickets.yaml"
+    recipe.write_text(yaml.safe_dump(content))
+    lines = ["subject,body,queue"]
+    for number in range(300):
+        queue = ("printer", "mail", "lights" if number % 30 == 2 else "mail")[number % 3]
+        lines.append(f"{queue} {number},the {queue} does nothing,{queue}")
+    (tmp_path / "tickets.csv").write_text("\n".join(lines))
+
+    result = train(recipe)
+    assert result.exit_code == 0, result.output
+    model = Classifier.load(tmp_path / "runs" / "tickets" / "model")
+    assert model.labels == ("mail", "printer", "other")
+
+
+def test_one_yes_or_no_label(recipe_file: Path) -> None:
+    content = yaml.safe_load(recipe_file.read_text())
+    content |= {"labels": ["insult"], "data": content["data"][:1]}
+    content["optimisation"]["epochs"] = 2
+    recipe_file.write_text(yaml.safe_dump(content))
+    result = train(recipe_file)
+    assert result.exit_code == 0, result.output
+    model = Classifier.load(recipe_file.parent / "runs" / "tiny" / "model")
+    assert model.labels == ("insult",)
+    assert model.predict_proba(["a fool", "a friend"]).shape == (2, 1)
