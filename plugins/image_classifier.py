@@ -38,20 +38,21 @@ class ImageClassifier(Filter):
         return [Model.of(self.model, self.revision)]
 
     def load(self):
+        folder = locate(Model.of(self.model, self.revision))  # before torch, which takes seconds
         try:
             import torch
+            from safetensors import SafetensorError
             from transformers import AutoImageProcessor, AutoModelForImageClassification
         except ImportError as error:
             raise MissingExtraError(
                 error.name or "transformers", extra="images", needed_for="image_classifier"
             ) from None
-        folder = locate(Model.of(self.model, self.revision))
         try:
             self._processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
             model = AutoModelForImageClassification.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True
             )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ArtifactError(f"{folder}: no image-classification model: {error}") from error
         known = model.config.label2id
         for label in self.labels:

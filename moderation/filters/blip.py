@@ -65,6 +65,7 @@ class BlipFilter(Filter):
         try:
             import PIL.Image  # noqa: F401  # the image processor's own error is a long one
             import torch
+            from safetensors import SafetensorError
             from transformers import (
                 AutoConfig,
                 AutoImageProcessor,
@@ -85,7 +86,7 @@ class BlipFilter(Filter):
             model: Any = AutoModelForImageTextToText.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True
             )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise ArtifactError(
                 f"{folder}: cannot be loaded as a BLIP model ({error}); fetch it again, or check "
                 "that the folder holds the model as published"
