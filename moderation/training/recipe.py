@@ -322,6 +322,12 @@ class Recipe(_Section):
                     )
                 if known:
                     named[f"data[{place}].classes"] = set(data.classes)
+        window = self.model.window if self.model.kind == "distilbert" else self.model.max_length
+        if self.model.stride > window - 4:
+            raise ValueError(
+                f"model.stride: {self.model.stride} is too much of a window of {window} tokens; "
+                f"give {window // 4}"
+            )
         for where, names in named.items() if known else ():
             if unknown := sorted(names - known):
                 raise ValueError(f"{where}: {', '.join(unknown)}: not among labels")

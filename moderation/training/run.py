@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -92,6 +93,7 @@ def train_recipe(
             resume=resume,
             console=console,
         )
+        shutil.rmtree(run_folder / "trial", ignore_errors=True)
         tuning = {"tuned by trials": found["trials"], "tuned to": found["best settings"]}
         # More trials may find other settings: what was trained with these is not gone on from.
         run_folder /= f"tuned-{identity(recipe, fingerprint)}"

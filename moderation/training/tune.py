@@ -204,11 +204,12 @@ def _importances(study: Any) -> dict[str, float]:
 
 def _show(report: dict[str, Any], folder: Path, console: Console) -> None:
     console.print(f"best of {report['trials']} trials: {report['best score']:.4f}")
-    for name, value in report["best settings"].items():
-        share = report["mattered"].get(name)
-        mattered = "" if share is None else f"explains {share:.0%} of the differences"
-        console.print(f"  {name:<28} {_number(value):<10} {mattered}")
-    if not report["mattered"]:
+    best, mattered = report["best settings"], report["mattered"]
+    for name in sorted(best, key=lambda name: -mattered.get(name, 0)):
+        share = mattered.get(name)
+        told = "" if share is None else f"explains {share:.0%} of the differences"
+        console.print(f"  {name:<28} {_number(best[name]):<10} {told}")
+    if not mattered:
         console.print("too few trials to say what mattered")
     console.print(f"wrote {folder / REPORT}")
 

@@ -255,6 +255,7 @@ def _limited(recipe: Path, limit: int) -> subprocess.CompletedProcess[str]:
         ({"easy_data": {"wordnet": "nowhere"}}, "install Debian's wordnet-base"),
         ({"optimisation": {"label_weights": {"calm": 2}}}, "calm: not among labels"),
         ({"optimisation": {"epoch": 2}}, "optimisation.epoch"),
+        ({"model": {"stride": 30}}, "model.stride: 30 is too much of a window of 32"),
     ],
 )
 def test_what_cannot_be_trained_is_one_line_and_no_model(
