@@ -171,6 +171,14 @@ class Lexicon:
         return [single, *doubled] if single in self.rank else doubled
 
     @cached_property
+    def price(self) -> dict[str, float]:
+        """What ``segment`` pays for a word: the rarer the dearer, and least for listed ones."""
+        return {
+            word: log((min(rank, 300) if word in self.listed else rank) + 10) + 2
+            for word, rank in self.rank.items()
+        }
+
+    @cached_property
     def heads(self) -> frozenset[str]:
         """The first three and the first five letters of every known word."""
         return frozenset(word[:size] for word in self.rank for size in (3, 5))
@@ -399,7 +407,7 @@ def _read_digits(word: str) -> str | None:
 
 def segment(letters: str) -> list[str]:
     """Cut spelled-out letters into the cheapest words; a letter that fits nowhere stays alone."""
-    rank, heads, size = lexicon().rank, lexicon().heads, len(letters)
+    price, heads, size = lexicon().price, lexicon().heads, len(letters)
     costs, cuts = [0.0, *([inf] * size)], [0] * (size + 1)
     for begin, letter in enumerate(letters):
         cost = costs[begin] + (4.0 if letter in "ai" else 7.0 if letter in "ur" else 14.0)
@@ -409,10 +417,9 @@ def segment(letters: str) -> list[str]:
         if longest == 4 and letters[begin : begin + 3] not in heads:
             longest = 2
         for end in range(begin + 2, min(begin + longest, size) + 1):
-            if (found := rank.get(letters[begin:end])) is not None:
-                cost = costs[begin] + log(found + 10) + 2
-                if cost < costs[end]:
-                    costs[end], cuts[end] = cost, begin
+            cost = costs[begin] + price.get(letters[begin:end], inf)
+            if cost < costs[end]:
+                costs[end], cuts[end] = cost, begin
     pieces, end = [], size
     while end:
         pieces.append(letters[cuts[end] : end])

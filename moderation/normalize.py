@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -328,13 +329,13 @@ def _spelled(text: str) -> Iterator[_Edit]:
         run, begin = match[0], match.start()
         at = [i for i, c in enumerate(run) if (c.isalnum() and c.isascii()) or c in "@$!"]
         gaps = [run[a + 1 : b] for a, b in pairwise(at)]
-        # Wider gaps, or white space among other signs, part the words.
+        # White space among other signs, or wider or narrower than most, parts the words.
         spaced = all(map(str.isspace, gaps))
-        narrow = min(map(len, filter(str.isspace, gaps)), default=0)
+        usual = Counter(map(len, gaps)).most_common(1)[0][0]
         cuts = [
             i
             for i, gap in enumerate(gaps, 1)
-            if gap.isspace() and (not spaced or len(gap) > narrow)
+            if gap.isspace() and (not spaced or len(gap) != usual)
         ]
         dotted = not all(gap.isspace() or gap.strip() in "-_" for gap in gaps)
         groups = [at[first:last] for first, last in pairwise((0, *cuts, len(at)))]
@@ -524,7 +525,7 @@ def _unmasked(text: str, shown: str, plain: str) -> Iterator[_Edit]:
     latin = re.search("[a-z]{3}", shown) is not None
     ideographs = _IDEOGRAPH.search(shown) is not None
     fancy = not ideographs and any(
-        sum(c in letters.styled and c.isalpha() for c in text[begin:end]) > 2
+        sum(c in letters.styled and letters.table[ord(c)].isalpha() for c in text[begin:end]) > 2
         for begin, end in found
     )
     for begin, end in found:
