@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from moderation.evaluation.evaluation import Evaluation, evaluate
     from moderation.evaluation.inspection import Inspection, inspect, write_inspection
     from moderation.evaluation.labelled import Labelled, read_labelled
-    from moderation.evaluation.report import write_report
+    from moderation.evaluation.report import report_run, write_report
     from moderation.evaluation.system import System, open_system
     from moderation.evaluation.thresholds import Choice, Goal, choose
 
@@ -38,6 +38,7 @@ __all__ = [
     "inspect",
     "open_system",
     "read_labelled",
+    "report_run",
     "write_inspection",
     "write_report",
 ]
@@ -46,7 +47,7 @@ _HOMES = {
     "evaluation": ("Evaluation", "evaluate"),
     "inspection": ("Inspection", "inspect", "write_inspection"),
     "labelled": ("Labelled", "read_labelled"),
-    "report": ("write_report",),
+    "report": ("report_run", "write_report"),
     "system": ("System", "open_system"),
     "thresholds": ("Choice", "Goal", "choose"),
 }

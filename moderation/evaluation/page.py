@@ -59,7 +59,7 @@ button, select { font: inherit; color: inherit; background: var(--card);
 .pair > * { min-width: 0; }
 figure { margin: 0 0 .75rem; min-width: 0; }
 .plot { width: 100%; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; margin: .75rem 0; }
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .65rem; border-bottom: 1px solid var(--line); text-align: right;
   white-space: nowrap; vertical-align: top; }

@@ -69,7 +69,16 @@ def epochs(history: Sequence[Mapping[str, float]]) -> tuple[Figure, Figure]:
     ]
     return (
         {"data": [loss], "layout": {"xaxis": axis, "yaxis": _axis("loss"), "height": 320}},
-        {"data": score, "layout": {"xaxis": axis, "yaxis": _axis("score"), "height": 320}},
+        {
+            "data": score,
+            "layout": {
+                "xaxis": axis,
+                "yaxis": _axis("score"),
+                # The legend names every part of the score, two in a line.
+                "height": 320 + 10 * len(others),
+                "showlegend": True,
+            },
+        },
     )
 
 
@@ -143,6 +152,7 @@ def reliability(bins: Sequence[Mapping[str, Any]]) -> Figure:
             },
         ],
         "layout": {
+            "width": 560,
             "xaxis": _axis("mean score of the bin", **_SHARE),
             "yaxis": _axis("share that is positive", **_SHARE),
         },

@@ -15,9 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moderation.evaluation import plots
-from moderation.evaluation.evaluation import FALSE_ALARM, MISSED, WRONG_CLASS, Evaluation
+from moderation.evaluation.baseline import Baseline
+from moderation.evaluation.evaluation import (
+    FALSE_ALARM,
+    MISSED,
+    WRONG_CLASS,
+    Evaluation,
+    evaluate,
+    read_history,
+)
+from moderation.evaluation.labelled import from_rows
 from moderation.evaluation.metrics import FEWEST
 from moderation.evaluation.page import Page, Raw, chooser, interval, table, tiles
+from moderation.evaluation.system import ModelSystem
+from moderation.training.data import Rows
 
 NO_LABEL = "none"
 LONGEST = 600
@@ -27,6 +38,33 @@ LONGEST = 600
 def write_report(evaluation: Evaluation, path: str | Path, *, title: str | None = None) -> None:
     """Writes the page. Everything is inside: it opens without a network."""
     page(evaluation, title=title).write(path)
+
+
+def report_run(
+    model: Path,
+    held: Rows,
+    train: Rows,
+    run: Path,
+    *,
+    baseline: Baseline | None = None,
+    threads: int | None = None,
+) -> Path:
+    """Measures the model that a training run made on rows held out, and writes beside the run.
+
+    Gives report.html; report.json holds the numbers. The epochs are those of `run`.
+    """
+    system = ModelSystem(model, threads=threads)
+    found = evaluate(
+        system,
+        from_rows(held, system.labels, system.task, "the rows held out"),
+        train=from_rows(train, system.labels, system.task, "the training part"),
+        baseline=baseline or Baseline(),
+        history=read_history(run),
+    )
+    target = run / "report.html"
+    write_report(found, target, title=system.name)
+    found.write_json(run / "report.json")
+    return target
 
 
 def page(evaluation: Evaluation, *, title: str | None = None) -> Page:
@@ -307,9 +345,14 @@ def _points(page: Page, evaluation: Evaluation) -> Iterator[str]:
         [labelled.texts[points.rows[place]] for place in order],
     )
     yield page.figure(figure)
+    drawn = (
+        "as many of each class"
+        if labelled.task == "multi_class"
+        else "as many with a label as without"
+    )
     yield (
         f'<p class="soft">t-SNE in three dimensions of {escape(points.source)}: '
-        f"{len(groups):,} texts, as many with a label as without as far as there are. Turn it with "
+        f"{len(groups):,} texts, {drawn} as far as there are. Turn it with "
         "the mouse or a finger; near points are alike to the model, distances between far groups "
         "mean nothing.</p>"
     )

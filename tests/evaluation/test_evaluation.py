@@ -18,7 +18,13 @@ pytest.importorskip("plotly")
 pytest.importorskip("onnx")
 
 from moderation.errors import ArtifactError, ConfigError, MissingExtraError
-from moderation.evaluation import evaluate, open_system, read_labelled, write_report
+from moderation.evaluation import (
+    evaluate,
+    open_system,
+    read_labelled,
+    report_run,
+    write_report,
+)
 from moderation.evaluation.baseline import Baseline
 from moderation.evaluation.embedding import coordinates, hidden_states
 from moderation.evaluation.evaluation import read_history
@@ -279,6 +285,30 @@ def test_marked_words_are_measured(table: Table, toxicity: Path) -> None:
     # Right, right, and 5 of 11 characters found of "idiot idiot": 2 * 5 / (5 + 11).
     assert numbers["spans"]["rows"] == 12
     assert numbers["spans"]["character F1"][0] == pytest.approx((1 + 1 + 10 / 16) / 3, abs=1e-4)
+
+
+def test_a_run_is_reported_beside_it(toxicity: Path, tmp_path: Path) -> None:
+    from moderation.training.data import Rows
+
+    size = 40
+    rows = Rows(
+        ["idiot", "kill", "sun", "idiot kill"] * 10,
+        np.asarray([[1, 0], [0, 1], [0, 0], [1, np.nan]] * 10, np.float32),
+        np.asarray(["forum", "mail"] * 20),
+        np.full(size, "test"),
+        np.ones(size, np.float32),
+        [((0, 5),), None, (), None] * 10,
+        np.full(size, ""),
+    )
+    history = [{"epoch": 1, "loss": 0.5, "score": 0.9}]
+    (tmp_path / "state.json").write_text(json.dumps({"history": history}), encoding="utf-8")
+    page = report_run(toxicity, rows, rows, tmp_path)
+    assert 'id="training"' in page.read_text(encoding="utf-8")
+    numbers = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert numbers["history"] == history
+    assert numbers["labels"]["threat"]["rows"] == 30
+    assert {row["value"] for row in numbers["slices"]} == {"forum", "mail"}
+    assert numbers["spans"]["character F1"][0] == 1
 
 
 def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
