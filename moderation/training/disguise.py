@@ -96,9 +96,9 @@ def disguised(
     return Disguised(text, "".join((*out, text[at:])), tuple(chosen), tuple(places))
 
 
-# A word of two letters or more, without what belongs to an address.
-_WORD = re.compile(r"(?<![\w@#/.:&])[^\W\d_]{2,}(?![\w@/])")
-_GAP = re.compile(r"[ \t]+(?=[^\W\d_])")
+# A Latin word, without what belongs to an address.
+_WORD = re.compile(r"(?<![\w@#/.:&])[A-Za-z]{2,}(?![\w@/]|://)")
+_GAP = re.compile("[ \t]+(?=[A-Za-z])")
 
 _LEET = {
     "a": "@4",
