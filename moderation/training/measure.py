@@ -89,8 +89,8 @@ def measure(
         truth = natural.targets.argmax(axis=1)
         hits = scores.argmax(axis=1) == truth
         return {
-            "accuracy": float(hits.mean()),
-            "macro F1": float(f1_score(truth, scores.argmax(axis=1), average="macro")),
+            "accuracy": round(float(hits.mean()), 4),
+            "macro F1": round(float(f1_score(truth, scores.argmax(axis=1), average="macro")), 4),
         }
     result["test"] = {
         label: _label_report(natural, scores, place) for place, label in enumerate(recipe.labels)
