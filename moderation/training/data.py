@@ -262,8 +262,8 @@ def _table(recipe: Recipe, data: TableData, file: Path, *, left_out: bool = Fals
         for label, other in rules.items():
             without = np.isnan(targets[:, place[other]])
             targets[(sources == source) & without, place[label]] = np.nan
-    for source, labels in data.mask.items():
-        for label in labels:
+    for source, masked in data.mask.items():
+        for label in masked:
             targets[sources == source, place[label]] = np.nan
     if (implied := data.implied_zeros) is not None:
         civil = targets[:, place[implied.label]] <= implied.at_most

@@ -69,6 +69,7 @@ def test_missing_labels_stay_missing(tmp_path: Path) -> None:
 def test_masked_labels_are_not_used(tmp_path: Path) -> None:
     rows = load(tmp_path, mask={"hate only": ["toxic"]})
 
+    assert rows.labels == ("toxic", "threat", "insult")
     assert target(rows, "rude one") == [1, 0, 1]
     # Nothing is left to learn from "hateful".
     assert "hateful" not in rows.texts
