@@ -20,6 +20,7 @@ _NEEDED = (
     "onnx",
     "pandas",
     "peft",
+    "plotly",
     "pyarrow",
     "rich",
     "safetensors",

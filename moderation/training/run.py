@@ -15,6 +15,8 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from moderation.errors import ConfigError
+from moderation.evaluation import report_run
+from moderation.evaluation.baseline import Baseline
 from moderation.models.artifact import (
     CARD_FILE,
     GRAPH_FILE,
@@ -35,7 +37,13 @@ from moderation.training.export import export_lstm
 from moderation.training.lstm import LstmNetwork
 from moderation.training.measure import measure, span_threshold
 from moderation.training.prepare import clean_first
-from moderation.training.recipe import DistilBertLora, LstmModel, Recipe, read_recipe
+from moderation.training.recipe import (
+    BaselineOptions,
+    DistilBertLora,
+    LstmModel,
+    Recipe,
+    read_recipe,
+)
 from moderation.training.trainer import Run, fit, identity
 from moderation.training.tune import search
 
@@ -148,7 +156,9 @@ def train_recipe(
         (scratch / CARD_README).write_text(readme(card, recipe), encoding="utf-8")
         Classifier.load(scratch)
     shown(recipe.name, row, console)
-    console.print(f"wrote {target}")
+    options = recipe.baseline or BaselineOptions()
+    page = report_run(target, held, train, run_folder, baseline=Baseline(**options.model_dump()))
+    console.print(f"wrote {target}, and about it {page}")
     return target
 
 
