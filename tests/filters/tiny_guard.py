@@ -86,7 +86,9 @@ QWEN = """{%- for message in messages if false %}{% endfor -%}
 _SPLIT = r"(?i:'s|'t)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+"
 
 
-def tokenizer(template: str, texts: list[str], specials: list[str]) -> PreTrainedTokenizerFast:
+def tokenizer(
+    template: str, texts: list[str], specials: list[str], vocab_size: int = 1500
+) -> PreTrainedTokenizerFast:
     """Byte-level BPE with the special tokens and the way of splitting of Llama 3."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
@@ -99,7 +101,7 @@ def tokenizer(template: str, texts: list[str], specials: list[str]) -> PreTraine
     bpe.train_from_iterator(
         texts,
         trainers.BpeTrainer(
-            vocab_size=1500,
+            vocab_size=vocab_size,
             min_frequency=1,
             special_tokens=specials,
             show_progress=False,
