@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,11 @@ def test_a_recipe_becomes_a_model_that_has_learnt(recipe_file: Path, tmp_path: P
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert card.data.fingerprint in text
     assert "moderation train recipe.yaml" in text
+    numbers = json.loads((tmp_path / "runs" / "tiny" / "report.json").read_text(encoding="utf-8"))
+    assert numbers["history"][0]["epoch"] == 1
+    measured = card.metrics["test"]["insult"]
+    assert numbers["labels"]["insult"]["AUC"][0] == measured["AUC"][0]
+    assert (tmp_path / "runs" / "tiny" / "report.html").exists()
 
 
 def test_resumed_training_ends_with_the_same_weights(
