@@ -183,7 +183,9 @@ def _reversals(text: str) -> Iterator[_Edit]:
     """Undo right-to-left overrides around Latin text, which the reader sees mirrored."""
     for match in _REVERSED.finditer(text) if "\u202e" in text else ():
         if not _RIGHT_TO_LEFT.search(match[1]):
-            yield _Edit(match.start(), match.end(), match[1][::-1], whole=True)
+            # What is nested in it is not worth its rules: it is noise to the reader too.
+            shown = _BIDI.sub("", match[1])[::-1]
+            yield _Edit(match.start(), match.end(), shown, whole=True)
 
 
 def _noise(text: str) -> Iterator[_Edit]:
