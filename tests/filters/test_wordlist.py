@@ -284,13 +284,13 @@ def test_the_shipped_list_speaks_of_words_only(english: WordlistFilter) -> None:
     text = (LISTS / "english.txt").read_text(encoding="utf-8")
     slurs = "\n".join(
         line
-        for line in text.split("[identity_attack 0.5]")[1].split("[self_harm")[0].splitlines()
+        for line in text.split("[identity_attack 0.3]")[1].split("[self_harm")[0].splitlines()
         if line and not line.startswith("#")
     )
     made = signals(english, slurs)
     assert len(made) > 100
     # No slur by itself may reach a blocking threshold: it may be quoted, or reclaimed.
-    assert max(s.score for s in made if s.category == "identity_attack") <= 0.5
+    assert max(s.score for s in made if s.category == "identity_attack") <= 0.3
 
 
 def test_every_entry_of_the_shipped_list_finds_itself(english: WordlistFilter) -> None:
