@@ -229,6 +229,8 @@ class Augmentation(_Section):
 
 
 class Optimisation(_Section):
+    unsaid = ("averaging", "embedding_rate")
+
     epochs: int = Field(default=6, ge=1)
     epoch_share: float = Field(
         default=1.0,
@@ -240,6 +242,20 @@ class Optimisation(_Section):
     )
     batch: int = Field(default=256, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0)
+    embedding_rate: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Factor of the learning rate for token embeddings, which know more words than "
+        "the training data shows often.",
+    )
+    averaging: float = Field(
+        default=0,
+        ge=0,
+        lt=1,
+        description="Decay of the moving average of the weights, which then is what is validated "
+        "and kept; 0: the weights themselves.",
+    )
     weight_decay: float = Field(default=0.01, ge=0)
     warmup: Fraction = 0.05
     clip: float = Field(default=1.0, gt=0)

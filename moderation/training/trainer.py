@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from torch import Tensor, nn
 from moderation.errors import ConfigError, ModerationError
 from moderation.training.data import Rows, Spans, batches, epoch_order
 from moderation.training.measure import selection_score
-from moderation.training.recipe import Recipe
+from moderation.training.recipe import Optimisation, Recipe
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 # Of the harmless rows one in so many says that no word of it deserves a mark: all of them would
@@ -263,6 +264,49 @@ class Progressed:
     history: list[dict[str, float]] | None = None
 
 
+class Average:
+    """The moving average of the weights over the last steps (Polyak and Juditsky 1992).
+
+    It generalises better than the weights that the last few batches left behind. With a decay of
+    0 it is the weights themselves.
+    """
+
+    def __init__(self, learnt: list[nn.Parameter], decay: float) -> None:
+        self.learnt, self.decay = learnt, decay
+        self.values = [parameter.detach().clone() for parameter in learnt] if decay else []
+
+    def update(self, step: int) -> None:
+        """After optimiser step number `step`; the first steps are soon forgotten."""
+        if self.decay:
+            decay = min(self.decay, (1 + step) / (10 + step))
+            with torch.no_grad():
+                for value, parameter in zip(self.values, self.learnt, strict=True):
+                    value.lerp_(parameter, 1 - decay)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Inside, the network computes with the average."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    def _swap(self) -> None:
+        with torch.no_grad():
+            for value, parameter in zip(self.values, self.learnt, strict=False):
+                held = parameter.clone()
+                parameter.copy_(value)
+                value.copy_(held)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {f"average.{place}": value for place, value in enumerate(self.values)}
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        for place, value in enumerate(self.values):
+            value.copy_(tensors[f"average.{place}"])
+
+
 class Run:
     """Checkpoints of one run in a folder: `last` to go on from, `best` to ship."""
 
@@ -288,10 +332,15 @@ class Run:
         return progressed
 
     def load(
-        self, progressed: Progressed, network: nn.Module, optimiser: torch.optim.Optimizer
+        self,
+        progressed: Progressed,
+        network: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        average: Average,
     ) -> None:
         tensors = load_file(self.folder / f"epoch-{progressed.epoch:03d}.safetensors")
         _restore(network, tensors)
+        average.load(tensors)
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():
             if key.startswith("optimiser."):
@@ -305,15 +354,12 @@ class Run:
         progressed: Progressed,
         network: nn.Module,
         optimiser: torch.optim.Optimizer,
+        average: Average,
     ) -> None:
-        # What is frozen comes from the base, now as then.
-        tensors = {
-            f"network.{name}": value.detach()
-            for name, value in network.named_parameters()
-            if value.requires_grad
-        }
         if progressed.best_epoch == progressed.epoch:
-            self._write(tensors, "best.safetensors")
+            with average.in_use():
+                self._write(_learnt(network), "best.safetensors")
+        tensors = _learnt(network) | average.tensors()
         for place, values in optimiser.state_dict()["state"].items():
             for name, value in values.items():
                 tensors[f"optimiser.{place}.{name}"] = value
@@ -340,6 +386,15 @@ class Run:
 
     def best(self, network: nn.Module) -> None:
         _restore(network, load_file(self.folder / "best.safetensors"))
+
+
+def _learnt(network: nn.Module) -> dict[str, Tensor]:
+    # What is frozen comes from the base, now as then.
+    return {
+        f"network.{name}": value.detach()
+        for name, value in network.named_parameters()
+        if value.requires_grad
+    }
 
 
 def _restore(network: nn.Module, tensors: dict[str, Tensor]) -> None:
@@ -386,12 +441,13 @@ def fit(
     loss_of = Loss(recipe)
     learnt = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(
-        learnt, lr=how.learning_rate, weight_decay=how.weight_decay, fused=True
+        _groups(network, how), lr=how.learning_rate, weight_decay=how.weight_decay, fused=True
     )
+    average = Average(learnt, how.averaging)
     weights = train.weights * np.float32(how.epoch_share)
     progressed = run.start(resume=resume)
     if progressed.epoch:
-        run.load(progressed, network, optimiser)
+        run.load(progressed, network, optimiser, average)
     history = progressed.history = progressed.history or []
     # Steps of an epoch differ by a few, as rows are drawn anew; the schedule needs only a plan.
     planned = how.epochs * max(1, int(float(weights.sum()) // how.batch))
@@ -418,8 +474,10 @@ def fit(
             total = 0.0
             for count, places in enumerate(plan, 1):
                 for group in optimiser.param_groups:
-                    group["lr"] = how.learning_rate * _schedule(
-                        progressed.step / planned, how.warmup
+                    group["lr"] = (
+                        how.learning_rate
+                        * group["share"]
+                        * _schedule(progressed.step / planned, how.warmup)
                     )
                 ids, lengths, targets, marks = (
                     part.to(device) for part in collate(rows, places, rng)
@@ -440,9 +498,13 @@ def fit(
                 nn.utils.clip_grad_norm_(learnt, how.clip)
                 optimiser.step()
                 progressed.step += 1
+                average.update(progressed.step)
                 total += value
                 progress.update(bar, completed=count, loss=f"loss {total / count:.4f}")
-            with torch.autocast(device.type, torch.bfloat16, enabled=how.precision == "bfloat16"):
+            with (
+                average.in_use(),
+                torch.autocast(device.type, torch.bfloat16, enabled=how.precision == "bfloat16"),
+            ):
                 logits = predict(network, held, collate)
             score, details = selection_score(logits, validation, recipe)
             progressed.epoch = number
@@ -450,7 +512,7 @@ def fit(
                 progressed.best, progressed.best_epoch = score, number
             record = {"epoch": number, "loss": total / len(plan), "score": score, **details}
             history.append(record)
-            run.save(progressed, network, optimiser)
+            run.save(progressed, network, optimiser, average)
             console.print(
                 f"epoch {number}: loss {total / len(plan):.4f}, validation score {score:.4f}"
             )
@@ -458,6 +520,18 @@ def fit(
                 report(record)
     network.cpu()
     return progressed
+
+
+def _groups(network: nn.Module, how: Optimisation) -> list[dict[str, Any]]:
+    learnt = [item for item in network.named_parameters() if item[1].requires_grad]
+    if how.embedding_rate is None:
+        return [{"params": [parameter for _, parameter in learnt], "share": 1.0}]
+    embeddings = [parameter for name, parameter in learnt if name.startswith("embedding.")]
+    rest = [parameter for name, parameter in learnt if not name.startswith("embedding.")]
+    return [
+        {"params": embeddings, "share": how.embedding_rate},
+        {"params": rest, "share": 1.0},
+    ]
 
 
 def _drawn(count: int, wanted: int, seed: int) -> NDArray[np.bool_]:

@@ -113,7 +113,13 @@ def recipe(base: Path) -> dict[str, Any]:
             "stride": 8,
             "word_dropout": 0.02,
         },
-        "optimisation": {"epochs": 8, "batch": 32, "learning_rate": 0.02, "span_weight": 3},
+        "optimisation": {
+            "epochs": 8,
+            "batch": 32,
+            "learning_rate": 0.02,
+            "span_weight": 3,
+            "averaging": 0.9,
+        },
     }
 
 

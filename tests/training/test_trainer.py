@@ -9,7 +9,7 @@ from tokenizers import Tokenizer  # noqa: E402
 
 from moderation.training.data import Rows  # noqa: E402
 from moderation.training.recipe import Recipe  # noqa: E402
-from moderation.training.trainer import Encoded, Loss, _join, encode  # noqa: E402
+from moderation.training.trainer import Average, Encoded, Loss, _join, encode  # noqa: E402
 
 NAN = float("nan")
 
@@ -108,3 +108,36 @@ def test_spans_become_token_marks(base: object) -> None:
     assert encoded.marks[0] is not None
     assert encoded.marks[0].tolist() == [0, 0, 0, 0, 1, 1, 0, 0]
     assert encoded.marks[1] is None
+
+
+def test_average_of_the_weights_by_hand() -> None:
+    parameter = torch.nn.Parameter(torch.tensor([0.0]))
+    average = Average([parameter], 0.5)
+    for step, value in enumerate((4.0, 8.0), 100):
+        parameter.data.fill_(value)
+        average.update(step)
+
+    # 0 -> (0 + 4) / 2 = 2 -> (2 + 8) / 2 = 5
+    with average.in_use():
+        assert parameter.item() == 5
+    assert parameter.item() == 8
+
+
+def test_the_first_steps_are_soon_forgotten() -> None:
+    parameter = torch.nn.Parameter(torch.tensor([100.0]))
+    average = Average([parameter], 0.999)
+    for step in range(1, 201):
+        parameter.data.fill_(1.0)
+        average.update(step)
+
+    with average.in_use():
+        assert parameter.item() == pytest.approx(1, abs=0.01)
+
+
+def test_without_averaging_the_weights_are_used() -> None:
+    parameter = torch.nn.Parameter(torch.tensor([3.0]))
+    average = Average([parameter], 0)
+    average.update(1)
+
+    with average.in_use():
+        assert parameter.item() == 3
