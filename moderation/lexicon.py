@@ -144,7 +144,9 @@ class Lexicon:
             return False
         if parts[0] in ("s", "t"):  # left over from "it's" and "don't"
             return False
-        if spaced and not self.listed.keys().isdisjoint(parts):  # dip shit, fuck wit
+        # Names and compounds: "wan king", "rim job", "fuck wit".
+        seen = self.listed if _CORE.search(word) else self.rank
+        if spaced and not seen.keys().isdisjoint(parts):
             return False
         if len(parts) == 2 and min(map(len, parts)) == 1:
             return not self.is_ordinary(max(parts, key=len))

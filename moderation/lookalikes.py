@@ -25,7 +25,7 @@ _COUSINS = (
     "вbкkмmнhтtгrпnиuйuцuяrлnьbэeшwщwёeїiєeґrћhђhџuґrдdзzбb"
     "τtεeηnωwβbμuµuπnθoσoδdγyάaέeήnίiόoύuώwΣeΛa"
 )
-_STYLED = "ᴀaʙbᴄcᴅdᴇeꜰfɢgʜhɪiᴊjᴋkʟlᴍmɴnᴏoᴘpǫqʀrꜱsᴛtᴜuᴠvᴡwʏyᴢzɑaɡgɩiƒfɵoɖd"
+_STYLED = "ᴀaʙbᴄcᴅdᴇeꜰfɢgʜhɪiᴊjᴋkʟlᴍmɴnᴏoᴘpʀrꜱsᴛtᴜuᴠvᴡwʏyᴢzɑaɡgɩiƒfɵoɖd"
 _ACCENTED = "øoØołlŁlđdĐdħhŧtıi"
 # Compatibility forms: long s, modifier letters, letterlike symbols, enclosed, fullwidth and
 # mathematical letters.

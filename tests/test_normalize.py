@@ -227,6 +227,9 @@ INNOCENT = {
         the bulls hit the fence
         the chickens hit the road
         towel head down
+        richmond va gina
+        wan king of hong kong
+        the rim job market
         the pen is mightier
         an al dente
         who re members
