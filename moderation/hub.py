@@ -202,13 +202,23 @@ def fetch(model: Model) -> Path:
             f"model into {look(model).where} from another machine"
         )
     page = f"{constants.ENDPOINT}/{model.name}"
+
+    def download(tries: int = 3) -> str:
+        try:
+            return snapshot_download(
+                model.name,
+                revision=model.revision,
+                allow_patterns=list(FETCHED),
+                ignore_patterns=list(LEFT_OUT),
+            )
+        except Exception as error:
+            # Newer clients go on with a broken transfer by themselves, older ones when asked again.
+            if tries > 1 and _broke_off(error):
+                return download(tries - 1)
+            raise
+
     try:
-        folder = snapshot_download(
-            model.name,
-            revision=model.revision,
-            allow_patterns=list(FETCHED),
-            ignore_patterns=list(LEFT_OUT),
-        )
+        folder = download()
     except GatedRepoError:
         raise ArtifactError(
             f"{model.name} is gated: accept its licence at {page}, make a token at "
@@ -230,12 +240,12 @@ def fetch(model: Model) -> Path:
         status = error.response.status_code if error.response is not None else "no"
         raise ArtifactError(f"{model.name}: {page} answered with status {status}") from None
     except Exception as error:
-        # The client's HTTP library is its own business and has changed; its errors are no OSError.
-        if not (isinstance(error, OSError) or type(error).__module__.startswith(("httpx", "hf_"))):
+        if not (isinstance(error, OSError) or _broke_off(error)):
             raise
+        told = getattr(error, "strerror", None) or type(error).__name__  # such as a full disk
         raise ArtifactError(
-            f"{model.name}: the download broke off ({type(error).__name__}); fetch again: files "
-            "that were whole are kept"
+            f"{model.name}: the download broke off ({told}); fetch again: files that were whole "
+            "are kept"
         ) from error
     missing = _missing(Path(folder), model.required)
     if missing:
@@ -252,6 +262,11 @@ def told_size(size: int) -> str:
         if size >= scale:
             return f"{size / scale:.1f} {unit}"
     return f"{size} bytes"
+
+
+def _broke_off(error: Exception) -> bool:
+    # The client's HTTP library is its own business, and has changed from requests to httpx.
+    return type(error).__module__.partition(".")[0] in ("requests", "httpx", "httpx2", "urllib3")
 
 
 def _cache_folder(model: Model) -> Path:

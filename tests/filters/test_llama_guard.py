@@ -1024,3 +1024,10 @@ def test_an_abandoned_call_leaves_no_thread_behind(server: GuardServer) -> None:
     server.faults = [said("safe")]
     assert scores(remote, CALM) == {"unsafe": 0.0}
     assert threading.active_count() < 40
+
+
+def test_every_option_stands_on_the_page() -> None:
+    page = Path(__file__).parents[2] / "docs" / "llama-guard.md"
+    rows = {line.split("`")[1] for line in page.read_text().splitlines() if line.startswith("| `")}
+    options = {field.alias or name for name, field in LlamaGuardFilter.model_fields.items()}
+    assert options <= rows
