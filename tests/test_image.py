@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import shutil
 import socket
@@ -28,10 +29,12 @@ from moderation.policy import Images
 
 pytest.importorskip("PIL", reason="needs moderation[images]")
 
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
+from moderation.cli import main
 from moderation.fetch import _is_public, fetch
 from moderation.image import MAX_FRAMES, Cache, Picture, read
 
@@ -456,6 +459,53 @@ def test_importing_the_package_does_not_import_pillow() -> None:
     code = "import sys, moderation; moderation.Moderator; print('PIL' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+# On the command line
+
+STATIC = """
+name: static
+plugins: [testing]
+steps: [{name: words, filter: static, options: {scores: {spam: {spam: 0.9}}}}]
+thresholds: {spam: {block: 0.9}}
+images: {max_bytes: 100000}
+"""
+
+
+def test_images_are_judged_with_the_text_beside_them(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(STATIC)
+    names = [str(tmp_path / f"{number}.png") for number in range(2)]
+    for name in names:
+        Path(name).write_bytes(saved(corners()))
+    command = ["check", "--policy", str(tmp_path / "policy.yaml"), "--image", names[0]]
+    done = CliRunner().invoke(main, [*command, "--image", names[1], "--json", "buy spam"])
+    assert done.exit_code == 4
+    told = json.loads(done.output)
+    assert [part["kind"] for part in told["parts"]] == ["text", "image", "image"]
+    assert [signal["part"] for signal in told["signals"] if signal["score"] > 0.5] == [0]
+    shown = CliRunner().invoke(main, [*command, "--explain"])
+    assert shown.exit_code == 3  # nothing in this policy reads an image
+    assert "no step has read the image: review" in shown.output
+    assert "image: 40 × 20" in shown.output
+
+
+def test_faults_of_images_are_said_with_the_name_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(STATIC)
+    (tmp_path / "a.png").write_text("zebra")
+    (tmp_path / "b.png").write_bytes(bytes(100_001))
+    command = ["check", "--policy", str(tmp_path / "policy.yaml"), "--image"]
+    for image, told in (
+        (str(tmp_path / "a.png"), "a.png: expected an image"),
+        (str(tmp_path / "b.png"), "b.png: expected an image of at most 100,000 bytes"),
+        (str(tmp_path / "c.png"), "c.png: the image file cannot be read: No such file"),
+        ("https://example.org/a.png", "a.png: addresses of images are not fetched here"),
+    ):
+        done = CliRunner().invoke(main, [*command, image])
+        assert done.exit_code == 1
+        assert told in done.output
+        assert "zebra" not in done.output
+    done = CliRunner().invoke(main, [*command, "a.png", "--file", "b.txt"])
+    assert done.exit_code == 2
 
 
 # The cache

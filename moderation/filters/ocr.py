@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -27,15 +26,15 @@ if TYPE_CHECKING:
 # Of PP-OCRv6, as they lie in RapidOCR's package: named, so that nothing is ever downloaded.
 _DETECTOR = "PP-OCRv6_det_small.onnx"
 _RECOGNIZER = "PP-OCRv6_rec_small.onnx"
-_TURNER = "ch_ppocr_mobile_v2.0_cls_mobile.onnx"
 
 _LONG = 2.5
 """Length of an image, in widths, from which it is read piece by piece instead of shrunk."""
 _STEEP = 20.0
 """Degrees that a line may lean and still be read well."""
-_UPSIDE_DOWN = 180.0
-_SURELY = 0.9
-"""Score from which the engine is believed that a line stands on its head."""
+_DOUBTFUL = 0.9
+"""Score below which a line is read upside down too."""
+_RETRIES = 6
+"""Lines of one image, the longest, that are."""
 _THIN = 320
 """Pixels that a piece of a long image is wide at the least, for want of any words."""
 
@@ -54,9 +53,13 @@ class _Word:
 @dataclass(frozen=True)
 class _Line:
     text: str
-    sure: float
-    """Characters that can be counted on: their number times the score of the line."""
+    score: float
     words: tuple[_Word, ...]
+
+    @property
+    def sure(self) -> float:
+        """Characters that can be counted on."""
+        return len(self.text) * self.score
 
     @property
     def rect(self) -> _Rect:
@@ -81,19 +84,19 @@ class OcrFilter(Filter):
     name: ClassVar[str] = "ocr"
     parts: ClassVar[frozenset[str]] = frozenset({"image"})
 
-    side: Annotated[int, Field(ge=320, le=4000, strict=True)] = 960
+    side: Annotated[int, Field(ge=320, le=4000, strict=True)] = 800
     """Pixels of the longer side at which words are looked for; words are read at full size."""
-    min_score: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.5
+    min_score: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.6
     """Lines that are read with less certainty than this are left out."""
     recognizer: ResourcePath | None = None
     """Another PP-OCR recognition model, as ONNX with its characters inside, for other scripts."""
-    threads: Annotated[int, Field(ge=1, strict=True)] | None = None
-    """Cores used for one image; all of them unless given."""
+    threads: Annotated[int, Field(ge=1, strict=True)] = 1
+    """Cores used for one image. Several wait for one another busily, which pays on an idle machine
+    only; images of several callers are read at the same time anyway."""
     cache: Annotated[int, Field(ge=0, strict=True)] = 1024
     """Images whose words are remembered."""
 
     _engine: RapidOCR | None = PrivateAttr(default=None)
-    _lock: Any = PrivateAttr(default_factory=threading.Lock)
     _known: Cache[_Reading] = PrivateAttr(default_factory=lambda: Cache(0))
 
     def categories(self) -> Iterable[str]:
@@ -102,12 +105,13 @@ class OcrFilter(Filter):
     def load(self) -> None:
         try:
             import rapidocr
+            from PIL import Image, ImageDraw, ImageFont
         except ImportError:
             raise MissingExtraError(
                 "rapidocr", extra="images", needed_for="the filter ocr"
             ) from None
         folder = Path(rapidocr.__file__).parent / "models"
-        models = {"Det": folder / _DETECTOR, "Rec": folder / _RECOGNIZER, "Cls": folder / _TURNER}
+        models = {"Det": folder / _DETECTOR, "Rec": folder / _RECOGNIZER}
         if self.recognizer is not None:
             models["Rec"] = self.recognizer
         for path in models.values():
@@ -121,13 +125,18 @@ class OcrFilter(Filter):
         self._engine = rapidocr.RapidOCR(
             params={
                 "Global.log_level": "critical",
-                "Global.text_score": self.min_score,
+                "Global.text_score": 0.0,
+                "Global.use_cls": False,
+                "Global.return_word_box": True,
                 "Det.limit_type": "max",
                 "Det.limit_side_len": self.side,
-                "EngineConfig.onnxruntime.intra_op_num_threads": self.threads or -1,
+                "EngineConfig.onnxruntime.intra_op_num_threads": self.threads,
                 **{f"{task}.model_path": str(path) for task, path in models.items()},
             }
         )
+        word = Image.new("RGB", (200, 60), "white")
+        ImageDraw.Draw(word).text((20, 10), "word", "black", ImageFont.load_default(36))
+        self._ask(word)  # so that it is now that the models are read, and not at the first image
 
     def fingerprint(self) -> str:
         options = self.model_dump(mode="json", exclude={"threads", "cache", "recognizer"})
@@ -222,52 +231,75 @@ class OcrFilter(Filter):
     def _upright_rows(self, frame: PIL.Image.Image) -> tuple[list[list[_Line]], float]:
         """Rows of a frame that is turned until its words are upright, and by how many degrees."""
         lines, lean = self._ask(frame)
-        if abs(lean) <= _STEEP:
-            return _rows(lines), 0.0
-        turned = _turned(frame, lean)
-        again, lean_again = self._ask(turned)
-        if lean_again == _UPSIDE_DOWN and lean != _UPSIDE_DOWN:
-            lean += _UPSIDE_DOWN
-            turned = _turned(frame, lean)
-            again, _ = self._ask(turned)
-        if sum(line.sure for line in again) < 0.7 * sum(line.sure for line in lines):
-            return _rows(lines), 0.0
+        found, upright, degrees = lines, frame, 0.0
+        if abs(lean) > _STEEP:
+            found, upright, degrees = self._on_its_feet(frame, lean)
+        if not degrees or _sure(found) < 0.7 * _sure(lines):
+            found, upright, degrees = self._on_its_feet(frame, 0.0, lines)
+        rows = _rows([line for line in found if line.score >= self.min_score])
+        if not degrees:
+            return rows, 0.0
         return [
-            [_turned_back(line, lean, frame.size, turned.size) for line in row]
-            for row in _rows(again)
-        ], lean
+            [_turned_back(line, degrees, frame.size, upright.size) for line in row] for row in rows
+        ], degrees
+
+    def _on_its_feet(
+        self, frame: PIL.Image.Image, degrees: float, lines: list[_Line] | None = None
+    ) -> tuple[list[_Line], PIL.Image.Image, float]:
+        """Lines of a frame turned by some degrees, or by 180 more where that is the right way."""
+        upright = _turned(frame, degrees) if degrees else frame
+        lines, heads = self._off_their_heads(upright, lines or self._ask(upright)[0])
+        if heads > 0.5 * _sure(lines):
+            degrees += 180.0
+            upright = _turned(frame, degrees)
+            lines, _ = self._ask(upright)
+        return lines, upright, degrees
+
+    def _off_their_heads(
+        self, frame: PIL.Image.Image, lines: list[_Line]
+    ) -> tuple[list[_Line], float]:
+        """Lines that read better upside down put right, and how much of the text they are.
+
+        The engine's own model for this takes many an upright line of small print for one that
+        stands on its head; how surely a line is read tells the two apart: .96 and more on upright
+        print, .84 and less upside down.
+        """
+        doubtful = sorted(
+            (one for one in lines if one.score < _DOUBTFUL), key=lambda one: -one.sure
+        )
+        heads = 0.0
+        for line in doubtful[:_RETRIES]:
+            left, top, right, bottom = line.rect
+            margin = (bottom - top) / 4
+            area = (
+                max(0, math.floor(left - margin)),
+                max(0, math.floor(top - margin)),
+                min(frame.width, math.ceil(right + margin)),
+                min(frame.height, math.ceil(bottom + margin)),
+            )
+            piece = frame.crop(area)
+            found, _ = self._ask(piece.rotate(180))
+            length = sum(len(one.text) for one in found)
+            if length < 0.5 * len(line.text) or _sure(found) < (line.score + 0.05) * length:
+                continue
+            put_right = [
+                _moved(_turned_back(one, 180.0, piece.size, piece.size), *area[:2]) for one in found
+            ]
+            lines = [one for one in lines if one is not line] + put_right
+            heads += _sure(put_right)
+        return lines, heads
 
     def _ask(self, frame: PIL.Image.Image) -> tuple[list[_Line], float]:
-        """Lines as the engine reads them, and how many degrees counter-clockwise sets them right.
-
-        The angle is that of the longest line: 180 for one that stands on its head.
-        """
+        """Lines as the engine reads them, and how many degrees the longest leans clockwise."""
         import numpy as np
 
         assert self._engine is not None, "load() comes before check_batch()"
         pixels = np.ascontiguousarray(np.asarray(frame)[:, :, ::-1])  # blue first, as OpenCV has it
-        with self._lock:
-            found: Any = self._engine(
-                pixels, use_det=True, use_cls=True, use_rec=True, return_word_box=True
-            )
-            if not found.txts:
-                return [], 0.0
-            lines = list(_engine_lines(found))
-            longest = max(found.boxes, key=lambda quad: max(_edges(quad)[1::2]))
-            lean = _lean(longest)
-            if abs(lean) <= _STEEP:
-                left, top = longest.min(axis=0).astype(int)
-                right, bottom = longest.max(axis=0).astype(int)
-                told: Any = self._engine(
-                    np.ascontiguousarray(pixels[top : bottom + 1, left : right + 1]),
-                    use_det=False,
-                    use_cls=True,
-                    use_rec=False,
-                )
-                [(label, score)] = told.cls_res
-                if label == "180" and score > _SURELY:
-                    lean = _UPSIDE_DOWN
-        return lines, lean
+        found: Any = self._engine(pixels)
+        if not found.txts:
+            return [], 0.0
+        longest = max(found.boxes, key=lambda quad: max(_edges(quad)[1::2]))
+        return list(_engine_lines(found)), _lean(longest)
 
 
 def _engine_lines(found: Any) -> Iterator[_Line]:
@@ -286,7 +318,7 @@ def _engine_lines(found: Any) -> Iterator[_Line]:
                 at = begin + len(word)
                 words.append(_Word(begin, at, _rect(box)))
         own = tuple(words) or (_Word(0, len(text), _rect(quad)),)
-        yield _Line(text, len(text) * float(score), own)
+        yield _Line(text, float(score), own)
 
 
 def _rect(quad: Any) -> _Rect:
@@ -308,6 +340,10 @@ def _lean(quad: NDArray[np.float32]) -> float:
     x, y = one if length >= height else other
     angle = math.degrees(math.atan2(y, x))
     return (angle + 90) % 180 - 90
+
+
+def _sure(lines: Iterable[_Line]) -> float:
+    return sum(line.sure for line in lines)
 
 
 def _rows(lines: list[_Line]) -> list[list[_Line]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from difflib import SequenceMatcher
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -104,6 +106,34 @@ def test_turned_pictures_are_read_in_order(ocr: OcrFilter, degrees: int) -> None
     wanted = {90: (y, 640 - x), 180: (640 - x, 480 - y), 270: (480 - y, x)}[degrees]
     found = middle(word_box(part, "STUPID"))
     assert found == pytest.approx(wanted, abs=12)
+
+
+def test_small_print_is_read_the_right_way_round(ocr: OcrFilter) -> None:
+    """The engine's own model for it turns many such lines upside down."""
+    lines = [
+        "Outline what steps you would take to clean a window.",
+        "Why does it have to be a test, and who would take it?",
+        "It would have been nicer to be told a little earlier",
+        "at our house the kettle is on from six in the morning",
+        "we can point out how odd it is for someone to return",
+        "Men, like women, need a holiday by the sea at times",
+    ]
+    for height, name in ((13, FONTS[0]), (16, FONTS[2])):
+        image = Image.new("RGB", (640, 300), "white")
+        for number, line in enumerate(lines):
+            place = (20, 15 + number * 2.4 * height)
+            ImageDraw.Draw(image).text(place, line, font=font(name, height), fill="black")
+        part = read(ocr, image)
+        likeness = SequenceMatcher(None, part.text, "\n".join(lines), autojunk=False).ratio()
+        assert likeness > 0.95
+        assert letters(read(ocr, turned(image, 180)).text) == letters(part.text)
+
+
+def test_a_line_that_stands_on_its_head_is_read_among_others(ocr: OcrFilter) -> None:
+    image = meme("HAVE A LOVELY DAY", "with all your friends")
+    head = meme("you stupid idiot").crop((0, 30, 640, 120)).rotate(180)
+    image.paste(head, (0, 180))
+    assert read(ocr, image).text == "HAVE A LOVELY DAY\nyou stupid idiot\nwith all your friends"
 
 
 @pytest.mark.parametrize(
@@ -288,5 +318,16 @@ def test_the_fingerprint_is_of_what_is_read_with(tmp_path: Path) -> None:
     assert OcrFilter(threads=2, cache=1).fingerprint() == wanted
     own = tmp_path / "own.onnx"
     own.write_bytes(b"1")
-    others = [OcrFilter(side=640), OcrFilter(min_score=0.6), OcrFilter(recognizer=own)]
+    others = [OcrFilter(side=640), OcrFilter(min_score=0.7), OcrFilter(recognizer=own)]
     assert len({wanted, *(other.fingerprint() for other in others)}) == 4
+
+
+def test_threads_share_one_filter(ocr: OcrFilter) -> None:
+    fresh = OcrFilter(cache=0)
+    fresh.load()
+    images = [meme(word) for word in ("FIRST", "SECOND", "THIRD", "FOURTH")]
+    images[1] = turned(images[1], 180)
+    with ThreadPoolExecutor(4) as pool:
+        parts = list(pool.map(lambda image: read(fresh, image), images * 2))
+    assert [part.text for part in parts] == ["FIRST", "SECOND", "THIRD", "FOURTH"] * 2
+    assert parts[:4] == [read(ocr, image) for image in images]
