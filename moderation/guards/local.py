@@ -77,7 +77,7 @@ class LocalGuard:
             ArtifactError: the folder's model cannot be used as such a guard.
         """
         try:
-            import accelerate  # type: ignore[import-untyped]  # noqa: F401  # for device_map
+            import accelerate  # noqa: F401  # for device_map
             import torch
             from transformers import AutoModelForCausalLM, AutoTokenizer
         except ImportError as error:
