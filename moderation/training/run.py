@@ -110,6 +110,9 @@ def train_recipe(
     fit(network, learnt, validation, recipe, tokenizer, run, resume=resume, console=console)
     run.best(network)
 
+    # As it was called, but for a path that means nothing on another machine.
+    called = recipe_path.name if recipe_path.is_absolute() else recipe_path.as_posix()
+    command = f"moderation train {called}" + (f" --tune {tune}" if tune else "")
     zeros = (0.0,) * len(recipe.labels)
     fields = {
         "name": recipe.name,
@@ -130,7 +133,7 @@ def train_recipe(
             "sources": dict(sorted(Counter(train.sources.tolist()).items())),
         },
         "seed": recipe.seed,
-        "command": f"moderation train {recipe_path.name}" + (f" --tune {tune}" if tune else ""),
+        "command": command,
         "calibration": Calibration(
             scale=(1.0,) * len(zeros), offset=zeros, base_rate=zeros, fitted_on="nothing yet"
         ),
