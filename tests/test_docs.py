@@ -18,6 +18,7 @@ from moderation.engine import Moderator
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+EXTRAS = {"images.md": [("rapidocr", "images")], "evaluation.md": [("sklearn", "train")]}
 BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -40,8 +41,8 @@ def test_python_examples_run(page: Path, tmp_path: Path) -> None:
     code = blocks(page, "python")
     if not code:
         pytest.skip(f"{page.name} has no Python example")
-    if page.name == "images.md":
-        pytest.importorskip("rapidocr", reason="needs moderation[images]")
+    for package, extra in EXTRAS.get(page.name, ()):
+        pytest.importorskip(package, reason=f"the page needs moderation[{extra}]")
     script = tmp_path / "example.py"
     script.write_text("\n".join(code), encoding="utf-8")
     done = subprocess.run(

@@ -299,7 +299,9 @@ def test_the_recipe_in_the_docs_trains(tmp_path: Path, base: Path, wordnet_folde
     blocks = [yaml.safe_load(code) for code in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
     content = blocks[0]
     for block in blocks[1:]:
-        if block.get("model", {}).get("kind") != "distilbert":  # another model, on a page of its own
+        if (
+            block.get("model", {}).get("kind") != "distilbert"
+        ):  # another model, on a page of its own
             content |= block
     content["model"]["base"] = str(base)
     content["model"]["embedding"] = 16
