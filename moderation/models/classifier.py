@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -268,6 +269,7 @@ def _window_spans(
     """Whole words: a word is as toxic as its worst piece, neighbouring words make one span."""
     spans: list[Span] = []
     word_ids, offsets = encoding.word_ids, encoding.offsets
+    values: list[float] = logits.tolist()  # one by one, Python's numbers are quicker than numpy's
     current: int | None = None
     open_span = False
     for position, word in enumerate(word_ids):
@@ -280,11 +282,11 @@ def _window_spans(
                 word_ids[position + len(pieces)] == word
             ):
                 pieces.append(position + len(pieces))
-            best = float(logits[pieces].max())
+            best = max(values[piece] for piece in pieces)
             if best < level:
                 open_span = False
                 continue
-            score = 1 / (1 + float(np.exp(-best)))
+            score = 1 / (1 + math.exp(-best))
             begin, end = shift + offsets[pieces[0]][0], shift + offsets[pieces[-1]][1]
             if open_span:
                 last = spans[-1]
