@@ -35,6 +35,11 @@ class _Commands(click.Group):
             # The reader went away, as `head` does: not a fault of ours.
             sys.stderr.close()
             ctx.exit(0)
+        except OSError as error:
+            click.echo(
+                f"moderation: cannot go on: {error.strerror or type(error).__name__}", err=True
+            )
+            ctx.exit(1)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

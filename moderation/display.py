@@ -68,11 +68,15 @@ def _headline(verdict: Verdict) -> Text:
     return line
 
 
+def _shown(text: str) -> str:
+    # Controls would act on the terminal instead of being shown.
+    return "".join(char if char.isprintable() or char == "\n" else "�" for char in text)
+
+
 def _marked(verdict: Verdict, index: int, *, mask: bool) -> Text:
     part = verdict.parts[index]
     text = verdict.masked(part=index) if mask else part.text
-    # Controls would act on the terminal instead of being shown.
-    shown = "".join(char if char.isprintable() or char == "\n" else "�" for char in text)
+    shown = _shown(text)
     line = Text(shown if part.kind == "text" else f"{part.kind}: {shown}")
     shift = 0 if part.kind == "text" else len(part.kind) + 2
     for begin, end in verdict.spans(index):
@@ -92,7 +96,7 @@ def _words(verdict: Verdict, *, at_least: float, mask: bool) -> Text | None:
     for place, ((part, (begin, end)), by) in enumerate(sorted(found.items())):
         piece = verdict.parts[part].text[begin:end]
         line.append(" · " if place else "", style="dim")
-        line.append(mask_words(piece) if mask else piece, style="bold")
+        line.append(_shown(mask_words(piece) if mask else piece), style="bold")
         kind = verdict.parts[part].kind
         where = "" if kind == "text" else f" of the {kind}"
         line.append(f" {begin}–{end}{where} ({', '.join(by)})", style="dim")
@@ -115,7 +119,7 @@ def _print_explanation(console: Console, verdict: Verdict) -> None:
     folded = [part.folded for part in verdict.parts if part.kind != "image"]
     for fold in folded:
         if fold.changed:
-            console.print(Text("  read   ", style="bold") + Text(fold.text))
+            console.print(Text("  read   ", style="bold") + Text(_shown(fold.text)))
     for signal in verdict.signals:
         if signal.reason:
             span = f" {signal.span[0]}–{signal.span[1]}" if signal.span else ""
@@ -136,6 +140,9 @@ def print_line(console: Console, number: int, verdict: Verdict, *, mask: bool) -
     action = str(verdict.action)
     line = Text(f"{number:>6}  ", style="dim")
     line.append(f"{action:<7}", style=_STYLES[action])
-    category = max(verdict.scores, key=lambda name: verdict.scores[name], default="")
-    line.append(f" {category} {verdict.scores[category]:.2f}  " if category else "  ", style="dim")
+    # What led to the action: the highest score may be of a category that never acts.
+    why = verdict.reasons[0] if verdict.reasons else ""
+    line.append(f" {why.partition(' reaches ')[0]}  " if why else "  ", style="dim")
+    if verdict.degraded:
+        line.append("(degraded)  ", style="yellow")
     console.print(line + _marked(verdict, 0, mask=mask), no_wrap=True)

@@ -46,6 +46,10 @@ _SCRIPTS = (
     (0xAC00, 0xD7AF, "ko"),
 )
 
+_LOOKALIKE = frozenset(("el", "ru", "hy"))
+# Letters of those scripts that are drawn like Latin ones.
+_TWINS = frozenset("αικνορτυχΑΒΕΖΗΙΚΜΝΟΡΤΥΧаекорсухіѕјԁһАВЕЗКМНОРСТУХЬ")
+
 # CLD2 speaks of Hebrew and Javanese by withdrawn codes; Scots is what slang is often taken for,
 # and who reads English reads it.
 _CODES = {"iw": "he", "jw": "jv", "sco": "en"}
@@ -69,9 +73,10 @@ def detect(text: str) -> str | None:
         latin -= other
     if latin + other == 0:
         return None
+    script = _by_script(text) if other else None
     if other <= latin and latin < MIN_LETTERS:
-        return None
-    return _identify(text) or (_by_script(text) if other > latin else None)
+        return script
+    return _identify(text) or script
 
 
 def _identify(text: str) -> str | None:
@@ -96,8 +101,17 @@ def _by_script(text: str) -> str | None:
     found = Counter(
         code for letter in letters for first, last, code in _SCRIPTS if first <= letter <= last
     )
+    if "ja" in found:  # written with Chinese characters too
+        found["ja"] += found.pop("zh", 0)
     for code, count in found.most_common(1):
+        # Look-alike letters among Latin ones are how English is disguised; other scripts are what
+        # they seem to be, and a Chinese character says as much as a few letters.
+        share = 0.8 if code in _LOOKALIKE else 0.3
         # One letter may be a sign or an emoticon.
-        if count >= 2 and count >= 0.8 * len(letters):
+        if count >= 2 and count >= share * len(letters):
             return code
+        if code in _LOOKALIKE and count >= 0.5 * len(letters):
+            own = sum(chr(letter) not in _TWINS for letter in letters if letter > _LATIN_TOP)
+            if own >= 4:
+                return code
     return None

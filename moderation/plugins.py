@@ -188,7 +188,9 @@ def is_path(plugin: str | Path) -> bool:
 
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
-        files = sorted(file for file in path.glob("*.py") if not file.name.startswith("_"))
+        files = sorted(
+            file for file in path.glob("*.py") if not file.name.startswith(("_", "test_"))
+        )
         if not files:
             raise PluginError("the folder holds no Python file", where=str(path))
         return files

@@ -134,7 +134,7 @@ class Images(_Strict):
 class Policy(_Strict):
     """An ordered chain of steps and the thresholds that turn their scores into an action."""
 
-    name: Annotated[str, Field(min_length=1, pattern=r"^[^@\s]+$")]
+    name: Annotated[str, Field(min_length=1, pattern=r"^[^@\s\x00-\x1f\x7f-\x9f]+$")]
     description: str = ""
     plugins: tuple[str, ...] = ()
     steps: tuple[Step, ...]

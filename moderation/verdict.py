@@ -217,7 +217,9 @@ def mask_words(piece: str) -> str:
         nonlocal first
         keep = (several if first else len(chunk[0]) > 1) and category(chunk[0][0]) != "So"
         first = False
-        return chunk[0][:keep] + "*" * (len(chunk[0]) - keep)
+        # An invisible first character would still turn the text around, or hide in it.
+        seen = chunk[0][:keep] if chunk[0][0].isprintable() else "*" * keep
+        return seen + "*" * (len(chunk[0]) - keep)
 
     return _CHUNK.sub(star, piece)
 

@@ -229,3 +229,23 @@ def test_interrupting_says_nothing_terrible(policy: str) -> None:
         process.wait(timeout=30)
         assert process.stderr is not None
         assert b"Traceback" not in process.stderr.read()
+
+
+def test_the_words_row_prints_no_controls(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(
+        "name: words\n"
+        "steps: [{name: words, filter: wordlist, options: {lists: [english]}}]\n"
+        "thresholds: {obscene: {review: 0.5}}\n",
+        encoding="utf-8",
+    )
+    result = run("check", "--policy", str(path), "you \u202ekcuf\u202c", "--explain")
+    assert "words" in result.output
+    assert not set("\u202e\u202c") & set(result.output)
+
+
+def test_a_line_says_what_led_to_the_action(policy: str) -> None:
+    result = run("check", "--policy", policy, stdin="mild\nfine\n")
+    first, second = result.stdout.splitlines()
+    assert "rude 0.6 " in first
+    assert "rude" not in second

@@ -81,3 +81,19 @@ def test_any_text_gets_an_answer(text: str) -> None:
 def test_a_long_text_is_told_by_its_beginning() -> None:
     assert detect("Morgen fahren wir mit dem Zug nach Hamburg. " * 25_000) == "de"
     assert detect("e" + "\u0301" * 100_000) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("hello 你是个白痴去死吧", "zh"),
+        ("死ね", "ja"),
+        ("hello привет как дела", "ru"),
+        ("ok אתה טיפש גמור", "he"),
+        ("I love sushi 寿司", None),
+        ("the word 你好 means hello", None),
+        ("уоu аrе а реst", None),  # Latin letters and Cyrillic ones drawn like them
+    ],
+)
+def test_another_script_is_told_beside_latin_letters(text: str, language: str | None) -> None:
+    assert detect(text) == language

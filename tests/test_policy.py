@@ -212,7 +212,7 @@ def policies(draw: st.DrawFn) -> Policy:
         assert fallback is not None
         steps.append(fallback)
     return Policy(
-        name=draw(st.from_regex(r"\A[^@\s\ud800-\udfff]{1,8}\Z")),
+        name=draw(st.from_regex(r"\A[^@\s\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,8}\Z")),
         description=draw(st.text(max_size=20)),
         plugins=draw(st.lists(st.text(), max_size=2)),
         steps=tuple(steps),

@@ -298,3 +298,9 @@ def test_the_schema_is_strict(
 def test_the_schema_describes_every_key() -> None:
     assert set(verdict_schema()["required"]) == set(verdict_schema()["properties"])
     assert set(verdict("x").to_dict()) == set(verdict_schema()["properties"])
+
+
+def test_a_mask_keeps_no_invisible_letter() -> None:
+    text = "\u202ekcuf\u202c you"
+    masked = verdict(text, word(text, "\u202ekcuf\u202c")).masked()
+    assert masked == "****** you"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from heapq import nlargest
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from moderation.hub import Model
     from moderation.models import Classifier, ModelCard
     from moderation.normalize import Folded
+
+MAX_WORDS = 1_000
+"""Words that are pointed at in one part, the highest scores; the scores are of the whole text."""
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 
@@ -135,6 +140,8 @@ class ClassifierFilter(Filter):
                 spans = {(s.begin, s.end): s.score for s in predictions[place - 1].spans}
                 for span, score in unfolded.items():
                     spans[span] = max(score, spans.get(span, 0.0))
+            if len(spans) > MAX_WORDS:
+                spans = dict(nlargest(MAX_WORDS, spans.items(), key=itemgetter(1)))
             for span, score in spans.items():
                 found.append(
                     Signal(self.words_category, min(score, limit), span, index, "these words")

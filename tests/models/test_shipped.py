@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import moderation
+from moderation import Action, Moderator
 from moderation.models import Classifier
 
 FOLDER = Path(moderation.__file__).parent / "weights" / "toxicity-lstm"
@@ -129,3 +130,10 @@ def test_a_score_does_not_depend_on_the_neighbours(shipped: Classifier) -> None:
 def test_emoji_are_read(shipped: Classifier) -> None:
     plain, knife = scores(shipped, "toxic", ["I see you 🙂", "I see you 🖕"])
     assert knife > plain
+
+
+def test_a_megabyte_of_insults_is_judged_like_one() -> None:
+    verdict = Moderator().moderate("fuck you idiot " * 70_000)
+    assert verdict.action is Action.BLOCK
+    assert not verdict.degraded
+    assert len([signal for signal in verdict.signals if signal.step == "lstm"]) < 2_000
