@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -1218,35 +1219,23 @@ def test_a_verdict_can_be_pickled() -> None:
     assert same(pickle.loads(pickle.dumps(verdict)), verdict)  # noqa: S301  # made right here
 
 
-class Endless(TextFilter):
-    """Never stops finding."""
+class Endless(Filter):
+    """Never stops finding, and hands its findings over as they come."""
 
     name: ClassVar[str] = "endless"
 
     def categories(self) -> Iterable[str]:
         return ("toxic",)
 
-    def check(self, text: str) -> Iterator[Signal]:
-        while True:
-            yield Signal("toxic", 0.1)
-
-
-class EndlessBatch(Endless):
-    """The same, handed over as it comes."""
-
-    name: ClassVar[str] = "endless-batch"
-
     def check_batch(self, contents: Sequence[Content]) -> Any:
-        return [self.check(part.text) for content in contents for part in content.parts]
+        return [repeat(Signal("toxic", 0.1)) for _ in contents]
 
 
 def test_findings_without_an_end_fail_the_step() -> None:
     policy = Policy.parse(
-        "name: endless\n"
-        "steps: [{name: one, filter: endless-batch}]\n"
-        "thresholds: {toxic: {review: 0.5}}\n"
+        "name: endless\nsteps: [{name: one, filter: endless}]\nthresholds: {toxic: {review: 0.5}}\n"
     )
-    verdict = Moderator(policy, plugins=[Offer(EndlessBatch)]).moderate("text")
+    verdict = Moderator(policy, plugins=[Offer(Endless)]).moderate("text")
     assert verdict.action is REVIEW
     assert verdict.degraded
     assert "more than 10,000 findings" in verdict.trace[0].reason
