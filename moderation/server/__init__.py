@@ -1,0 +1,13 @@
+"""The engine behind HTTP: one process, one event loop, one thread that computes for each policy.
+
+    app.py          create_app(settings): the FastAPI application
+    service.py      the loaded policies and the micro-batches that run through them
+    face.py         what a wire format is: its paths, its errors, where its keys stand
+    access.py       what every request passes first: keys, body limits, request ids, the log line
+    metrics.py      what Prometheus reads
+    native.py       POST /v1/moderate and its like
+    openai.py       POST /v1/moderations
+    perspective.py  POST /v1alpha1/comments:analyze
+
+Importing this package imports nothing else; the extra `server` brings what the modules need.
+"""
