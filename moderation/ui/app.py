@@ -1,0 +1,92 @@
+"""The shell: four tabs under one head, and the two ways to serve them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from moderation.ui import batch, check, look, models, policy
+from moderation.ui.desk import Desk
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+UPLOAD = "100mb"
+"""The largest file that the page takes."""
+
+KEPT = 3600
+"""Seconds after which what a visitor uploaded is deleted, at the latest."""
+
+
+def build(
+    policies: Sequence[str | Path] = (), *, default: str = "", plugins: Sequence[Any] = ()
+) -> gr.Blocks:
+    """The page as Blocks; `launch` or `mount` serves it.
+
+    Args:
+        policies: shipped names and YAML files to choose from; all shipped ones unless given.
+        default: the one that is chosen at first; the first of them unless given.
+        plugins: further plugins, as `Moderator` takes them.
+
+    Raises:
+        ConfigError: `default` is none of them.
+    """
+    with gr.Blocks(
+        title="moderation", analytics_enabled=False, fill_width=True, delete_cache=(300, KEPT)
+    ) as page:
+        desk = Desk(policies, default=default, plugins=plugins)
+        gr.HTML(look.head(), elem_id="head")
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Check", id="check"):
+                check.tab(desk)
+            with gr.Tab("Batch", id="batch"):
+                batch.tab(desk)
+            with gr.Tab("Policy", id="policy"):
+                policy.tab(desk)
+            with gr.Tab("Models", id="models"):
+                models.tab(desk)
+    return page
+
+
+def launch(page: gr.Blocks, *, host: str | None = None, port: int | None = None) -> None:
+    """Serve the page until the process is stopped.
+
+    `host` and `port` are GRADIO_SERVER_NAME and GRADIO_SERVER_PORT, or 127.0.0.1:7860, unless
+    given.
+    """
+    page.launch(
+        server_name=host,
+        server_port=port,
+        share=False,
+        show_error=True,
+        quiet=True,
+        max_file_size=UPLOAD,
+        footer_links=["api"],
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        theme=look.theme(),
+        css=look.CSS,
+        head=look.HEAD,
+    )
+
+
+def mount(app: FastAPI, path: str = "/", *, page: gr.Blocks | None = None) -> FastAPI:
+    """Serve the page under `path` of another application, beside its own routes."""
+    return gr.mount_gradio_app(
+        app,
+        page or build(),
+        path,
+        show_error=True,
+        max_file_size=UPLOAD,
+        footer_links=["api"],
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        theme=look.theme(),
+        css=look.CSS,
+        head=look.HEAD,
+    )
