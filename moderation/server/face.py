@@ -22,6 +22,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -72,7 +73,7 @@ class Problem(Exception):  # noqa: N818  # RFC 9457 calls it so
         self.headers = dict(headers or {})
 
 
-class Overloaded(ModerationError):
+class Overloaded(ModerationError):  # noqa: N818  # it says what happened
     """The queue is full, or what was asked could not begin in time; nothing was judged."""
 
     def __init__(self, retry_after: int) -> None:
@@ -80,7 +81,7 @@ class Overloaded(ModerationError):
         super().__init__(f"overloaded: nothing was judged; try again in {retry_after} s")
 
 
-class NoAnswer(ModerationError):
+class NoAnswer(ModerationError):  # noqa: N818  # it says what happened
     """A step that has no `timeout` in its policy has not answered for too long."""
 
 
@@ -163,10 +164,13 @@ def _misshapen(model: type[BaseModel], error: Any) -> Problem:
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         message = "there is a field that is not known here"
+    elif error["type"] == "union_tag_invalid":  # pydantic quotes what it found
+        message = "the field that names the type holds none of the known types"
     told = f"{place}: {message}" if place else message
     return Problem(422, "invalid_request", told, param=place or None)
 
 
+@cache
 def _names(model: type[BaseModel]) -> set[str]:
     """Names of fields anywhere in `model`, as JSON has them."""
     schema = model.model_json_schema()
