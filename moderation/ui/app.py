@@ -38,7 +38,7 @@ def build(
         title="moderation", analytics_enabled=False, fill_width=True, delete_cache=(300, KEPT)
     ) as page:
         desk = Desk(policies, default=default, plugins=plugins)
-        gr.HTML(look.head(), elem_id="head")
+        look.html(look.masthead(), elem_id="masthead")
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Check", id="check"):
                 check.tab(desk)
@@ -48,6 +48,7 @@ def build(
                 policy.tab(desk)
             with gr.Tab("Models", id="models"):
                 models.tab(desk)
+        page.unload(desk.forget)
     return page
 
 

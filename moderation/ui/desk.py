@@ -46,6 +46,7 @@ class Desk:
         self.plugins = tuple(plugins)
         self._moderators: dict[str, Moderator] = {}
         self._lock = threading.Lock()
+        self._uploads: dict[str, set[Path]] = {}
         self.checked = gr.State(None, time_to_live=VISIT)
         self.name = gr.State(self.default, time_to_live=VISIT)
 
@@ -71,3 +72,17 @@ class Desk:
         return gr.Dropdown(
             choices=list(self.names), value=self.default, label=label, filterable=False, **more
         )
+
+    def keep(self, path: str | Path, request: gr.Request) -> None:
+        """Remember a file that this visit has uploaded, for `forget`."""
+        visit = str(request.session_hash)
+        with self._lock:
+            self._uploads.setdefault(visit, set()).add(Path(path))
+
+    def forget(self, request: gr.Request) -> None:
+        """Delete what this visit has uploaded: to be called when it ends."""
+        with self._lock:
+            paths = self._uploads.pop(str(request.session_hash), set())
+            paths -= {path for others in self._uploads.values() for path in others}
+        for path in paths:
+            path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """How the page looks, and HTML that several tabs need.
 
-Everything that comes from outside goes through `html.escape` before it is put into a page; a
-function here that takes text escapes it, one that takes HTML says so. Colours are CSS variables,
+Everything that comes from outside goes through `text` before it is put into a page; a function here
+that takes text escapes it, one that takes HTML says so. Components for HTML are made by `html`. Colours are CSS variables,
 so that one piece of HTML serves the light and the dark page:
 
     --allow --review --block     what an action looks like; `-soft` behind text, `-ink` for text
@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -27,25 +29,115 @@ ICONS = {
 
 WORDS = {Action.ALLOW: "Allow", Action.REVIEW: "Review", Action.BLOCK: "Block"}
 
-CSS = """
-:root { --allow: #1a7f4b; --review: #9a6200; --block: #b42318; --soft: #5b6270; --line: #dfe1e5; }
-.dark { --allow: #4cc38a; --review: #e5a532; --block: #ff8078; --soft: #a0a7b4; --line: #2d323b; }
-"""
+MEANING = {
+    Action.ALLOW: "Nothing in it reaches a threshold.",
+    Action.REVIEW: "A person should look at it first.",
+    Action.BLOCK: "It should not be published.",
+}
 
-HEAD = '<meta name="referrer" content="no-referrer">'
+CSS = Path(__file__).with_name("look.css").read_text(encoding="utf-8")
+
+HEAD = """
+<meta name="referrer" content="no-referrer">
+<meta name="description" content="Content moderation: text and pictures to one verdict.">
+<script>
+document.addEventListener("click", function (event) {
+  const button = event.target.closest("[data-does]");
+  if (!button) return;
+  if (button.dataset.does === "theme") document.body.classList.toggle("dark");
+  if (button.dataset.does === "copy") {
+    const code = button.parentElement.querySelector("code").textContent;
+    navigator.clipboard.writeText(code).then(function () {
+      button.textContent = "Copied";
+      setTimeout(function () { button.textContent = "Copy"; }, 1500);
+    });
+  }
+});
+</script>
+"""
+"""In the head of the page: no address of it goes to other sites, and what two buttons do."""
+
+_LOGO = (
+    '<svg viewBox="0 0 32 32" aria-hidden="true" fill="none" stroke-width="2.4">'
+    '<rect x="1.2" y="1.2" width="29.6" height="29.6" rx="8" fill="var(--accent)"/>'
+    '<g stroke="var(--card)" stroke-linecap="round"><path d="M8 11h16M8 16h11M8 21h6"/>'
+    '<circle cx="22.5" cy="21" r="2.6" fill="var(--card)"/></g></svg>'
+)
 
 
 def theme() -> gr.themes.Base:
     """Fonts of the system, so that nothing is loaded from outside; quiet colours."""
-    return gr.themes.Base(
+    look = gr.themes.Base(
+        primary_hue="blue",
+        neutral_hue="slate",
+        radius_size="lg",
         font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
         font_mono=["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"],
     )
+    both = {
+        "body_background_fill": "var(--page)",
+        "body_text_color": "var(--ink)",
+        "body_text_color_subdued": "var(--soft)",
+        "background_fill_primary": "var(--card)",
+        "background_fill_secondary": "var(--page)",
+        "block_background_fill": "var(--card)",
+        "block_border_color": "var(--line)",
+        "block_label_background_fill": "var(--card)",
+        "block_label_text_color": "var(--soft)",
+        "block_title_text_color": "var(--soft)",
+        "block_info_text_color": "var(--soft)",
+        "border_color_primary": "var(--line)",
+        "input_background_fill": "var(--card)",
+        "input_border_color": "var(--line)",
+        "input_placeholder_color": "var(--soft)",
+        "button_primary_background_fill": "#2f56c9",
+        "button_primary_background_fill_hover": "#2547ad",
+        "button_primary_text_color": "#ffffff",
+        "button_secondary_background_fill": "var(--card)",
+        "button_secondary_background_fill_hover": "var(--accent-soft)",
+        "button_secondary_border_color": "var(--line)",
+        "button_secondary_text_color": "var(--ink)",
+    }
+    return look.set(
+        **both,
+        **{f"{name}_dark": value for name, value in both.items()},
+        block_title_text_weight="600",
+        block_shadow="none",
+        block_shadow_dark="none",
+        input_shadow="none",
+        button_primary_shadow="none",
+        button_secondary_shadow="none",
+    )
 
 
-def head() -> str:
+def masthead() -> str:
     """The name above the tabs."""
-    return "<header><h1>moderation</h1></header>"
+    return (
+        f'<header class="masthead">{_LOGO}<div><h1>moderation</h1>'
+        "<p>Text and pictures through a chain of filters to one verdict. On a CPU, offline.</p>"
+        '</div><div class="right"><button type="button" class="quiet" data-does="theme" '
+        'aria-label="Switch between the light and the dark page">Light / dark</button></div>'
+        "</header>"
+    )
+
+
+def html(value: str = "", **more: Any) -> gr.HTML:
+    """A component for HTML of ours: no style and no script but those of this page."""
+    return gr.HTML(value, apply_default_css=False, js_on_load=None, **more)
+
+
+def text(value: str) -> str:
+    """Text of anybody's as HTML, for `html`: controls are shown, and nothing in it is a template.
+
+    Gradio reads `${…}` and `{{…}}` in the HTML that it shows.
+    """
+    shown = "".join(char if char.isprintable() or char in "\n\t\u200d" else "\ufffd" for char in value)
+    return escape(shown).replace("{", "&#123;").replace("$", "&#36;")
+
+
+def words(category: str) -> str:
+    """A category as people write it: ``severe toxic``; HTML."""
+    return text(category.replace("_", " "))
 
 
 def icon(action: Action) -> str:
@@ -60,24 +152,24 @@ def badge(action: Action) -> str:
     return f'<span class="badge {action}">{icon(action)}{WORDS[action]}</span>'
 
 
-def notice(title: str, text: str = "", *, todo: str = "", kind: str = "error") -> str:
+def notice(title: str, told: str = "", *, todo: str = "", kind: str = "error") -> str:
     """HTML that says what happened and what to do; `kind` is error, warning, info or empty."""
-    told = f"<p>{escape(text)}</p>" if text else ""
-    told += f'<p class="todo">{escape(todo)}</p>' if todo else ""
+    more = f"<p>{text(told)}</p>" if told else ""
+    more += f'<p class="todo">{text(todo)}</p>' if todo else ""
     role = "alert" if kind == "error" else "status"
-    return f'<div class="notice {kind}" role="{role}"><b>{escape(title)}</b>{told}</div>'
+    return f'<div class="notice {kind}" role="{role}"><b>{text(title)}</b>{more}</div>'
 
 
-def empty(title: str, text: str) -> str:
+def empty(title: str, told: str) -> str:
     """HTML for a place that has nothing to show yet, and what would fill it."""
-    return notice(title, text, kind="empty")
+    return notice(title, told, kind="empty")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "") -> str:
     """HTML of a table; cells are HTML already."""
-    top = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    top = "".join(f'<th scope="col">{text(name)}</th>' for name in head)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    told = f"<caption>{escape(caption)}</caption>" if caption else ""
+    told = f"<caption>{text(caption)}</caption>" if caption else ""
     return (
         f'<div class="scroll" tabindex="0"><table>{told}<thead><tr>{top}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
