@@ -50,6 +50,7 @@ class DataSummary(_Frozen):
     fingerprint: str
     rows: int = Field(ge=0)
     sources: dict[str, int] = {}
+    teacher: str = ""
 
 
 class Calibration(_Frozen):

@@ -7,7 +7,7 @@ from typing import Any
 
 from moderation.models.artifact import ModelCard
 from moderation.training.data import CONTRAST
-from moderation.training.recipe import DistilBertLora, LstmModel, Recipe, TableData
+from moderation.training.recipe import DistilBertLora, LstmModel, Recipe, TableData, TextData
 
 
 def readme(card: ModelCard, recipe: Recipe) -> str:
@@ -33,6 +33,8 @@ def readme(card: ModelCard, recipe: Recipe) -> str:
         ("data fingerprint", f"`{card.data.fingerprint}`"),
         ("rows trained on", f"{card.data.rows:,}"),
     ]
+    if card.data.teacher:
+        facts.append(("taught by", f"{card.data.teacher} (soft targets beside the labels)"))
     parts.append(_table(("", ""), facts))
     parts += ["## Calibration", _calibration(card)]
     if card.metrics:
@@ -206,6 +208,8 @@ def _data(card: ModelCard, recipe: Recipe) -> str:
             about |= data.about
             dropped += data.drop
             masked |= {source: ", ".join(labels) for source, labels in data.mask.items()}
+        elif isinstance(data, TextData):
+            about[data.name] = f"{data.about}; texts alone, the teacher gave the labels"
     table = _table(
         ("source", "rows trained on", "upstream and licence", "labels not used"),
         (

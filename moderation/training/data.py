@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 from moderation.errors import ConfigError, MissingExtraError
 from moderation.training.hub import HUB_SPLIT, hub_folder, read_hub
 from moderation.training.prepare import prepared
-from moderation.training.recipe import HUB, ContrastData, Recipe, TableData, data_file
+from moderation.training.recipe import (
+    HUB,
+    ContrastData,
+    Recipe,
+    TableData,
+    TextData,
+    data_file,
+)
 
 if TYPE_CHECKING:
     import pandas
@@ -84,18 +91,20 @@ def load_rows(recipe: Recipe, recipe_path: Path) -> Rows:
     Raises ConfigError, naming the file and the place, for a missing file or column, a label out
     of range, an empty text, or a part without rows or with one class only.
     """
-    parts = [
-        _contrast(recipe, item, f"{recipe_path}: data[{place}]")
-        if isinstance(item, ContrastData)
-        else _table(recipe, item, _place(recipe, item, recipe_path))
-        for place, item in enumerate(recipe.data)
-    ]
+    parts = []
+    for place, item in enumerate(recipe.data):
+        if isinstance(item, ContrastData):
+            parts.append(_contrast(recipe, item, f"{recipe_path}: data[{place}]"))
+        elif isinstance(item, TextData):
+            parts.append(_texts(recipe, item, _place(recipe, item, recipe_path)))
+        else:
+            parts.append(_table(recipe, item, _place(recipe, item, recipe_path)))
     rows = prepared(_together(parts), recipe, str(recipe_path))
     _check(recipe, rows, str(recipe_path))
     return rows
 
 
-def _place(recipe: Recipe, data: TableData, recipe_path: Path) -> Path:
+def _place(recipe: Recipe, data: TableData | TextData, recipe_path: Path) -> Path:
     if data.path.startswith(HUB):
         return hub_folder(data.path, str(recipe_path))
     return data_file(recipe_path, recipe, data.path)
@@ -225,19 +234,7 @@ def _table(recipe: Recipe, data: TableData, file: Path, *, left_out: bool = Fals
         known = {data.name or file.stem}
     if not len(frame) and not left_out:
         raise ConfigError("no rows left", where=str(file))
-    if frame[list(data.text)].isna().all(axis=1).any():
-        row = int(np.flatnonzero(frame[list(data.text)].isna().all(axis=1))[0])
-        raise ConfigError(f"row {frame.index[row] + 1}: no text; remove the row", where=str(file))
-    texts = (
-        frame[list(data.text)].fillna("").astype(str).agg("\n".join, axis=1).tolist()
-        if (len(data.text) > 1)
-        else frame[data.text[0]].astype(str).tolist()
-    )
-    for row, text in enumerate(texts):
-        if not text.strip():
-            number = frame.index[row] + 1
-            raise ConfigError(f"row {number}: empty text; remove the row", where=str(file))
-
+    texts = _joined(frame, data.text, file)
     labels = recipe.labels
     if recipe.task == "multi_class":
         labels, targets = _classes(recipe, data, frame, file)
@@ -300,6 +297,43 @@ def _table(recipe: Recipe, data: TableData, file: Path, *, left_out: bool = Fals
     rows = Rows(texts, targets, sources, splits, weights, spans, kinds, labels)
     # Rows of which nothing is known that the recipe asks for have nothing to teach.
     return rows.where(~np.isnan(targets).all(axis=1) | np.asarray([s is not None for s in spans]))
+
+
+def _joined(frame: pandas.DataFrame, columns: tuple[str, ...], file: Path) -> list[str]:
+    missing = frame[list(columns)].isna().all(axis=1)
+    if missing.any():
+        row = int(np.flatnonzero(missing)[0])
+        raise ConfigError(f"row {frame.index[row] + 1}: no text; remove the row", where=str(file))
+    texts: list[str] = (
+        frame[list(columns)].fillna("").astype(str).agg("\n".join, axis=1).tolist()
+        if len(columns) > 1
+        else frame[columns[0]].astype(str).tolist()
+    )
+    for row, text in enumerate(texts):
+        if not text.strip():
+            number = frame.index[row] + 1
+            raise ConfigError(f"row {number}: empty text; remove the row", where=str(file))
+    return texts
+
+
+def _texts(recipe: Recipe, data: TextData, file: Path) -> Rows:
+    frame = read_table(file)
+    if missing := sorted(set(data.text) - set(map(str, frame.columns))):
+        raise ConfigError(
+            f"no column {', '.join(missing)}; the file has {', '.join(map(str, frame.columns))}",
+            where=str(file),
+        )
+    texts = _joined(frame, data.text, file)
+    return Rows(
+        texts,
+        np.full((len(texts), len(recipe.labels)), np.nan, np.float32),
+        np.full(len(texts), data.name),
+        np.full(len(texts), "train"),
+        np.full(len(texts), data.weight, np.float32),
+        [None] * len(texts),
+        np.full(len(texts), ""),
+        recipe.labels,
+    )
 
 
 def _labels(

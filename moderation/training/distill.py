@@ -13,82 +13,71 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
 from moderation.errors import ConfigError
 from moderation.models.classifier import Classifier
-from moderation.training.data import Rows, load_rows, read_table
-from moderation.training.recipe import read_recipe
+from moderation.training.data import Rows
+from moderation.training.recipe import Distillation
 
-KEY = "text_sha1"
 CHUNK = 4096
 
 
-def text_key(text: str) -> str:
-    return hashlib.sha1(text.encode("utf-8", "surrogatepass"), usedforsecurity=False).hexdigest()
+def taught(
+    rows: Rows, distillation: Distillation, recipe_path: Path, run_folder: Path
+) -> tuple[Rows, str]:
+    """`rows` with the teacher's opinion mixed in, and the teacher's name and fingerprint.
 
-
-def write_soft_targets(
-    teacher: str | Path,
-    recipe_path: str | Path,
-    output: str | Path,
-    *,
-    more_texts: Sequence[str] = (),
-    threads: int | None = None,
-) -> Path:
-    """Scores the training texts of a recipe, and `more_texts`, with the model folder `teacher`.
-
-    The Parquet file `output` has a row a text: `text_sha1` (hexadecimal, of its UTF-8 bytes) and
-    one calibrated probability for each label of the teacher. It holds no texts.
+    What the teacher says is kept in `run_folder`, so that a run that was interrupted goes on where
+    it was. Raises ArtifactError where the teacher cannot be loaded, ConfigError where it does not
+    know a label.
     """
-    model = Classifier.load(teacher, threads=threads)
-    path = Path(recipe_path)
-    texts = load_rows(read_recipe(path), path).part("train").texts
-    texts = sorted({*texts, *more_texts}, key=len)
-    said = [
-        model.predict_proba(texts[begin : begin + CHUNK])
-        for begin in track(
-            range(0, len(texts), CHUNK), "scoring", console=Console(stderr=True), transient=True
-        )
-    ]
-    import pyarrow
-    import pyarrow.parquet
-
-    columns = np.concatenate(said).astype(np.float16).T
-    table = pyarrow.table(
-        {KEY: [text_key(text) for text in texts], **dict(zip(model.labels, columns, strict=True))}
-    )
-    target = Path(output)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}")
-    pyarrow.parquet.write_table(table, temporary, compression="zstd")
-    os.replace(temporary, target)
-    return target
-
-
-def with_soft_targets(
-    rows: Rows, labels: Sequence[str], path: str | Path, *, weight: float = 0.5
-) -> Rows:
-    """`rows` with what the teacher said: `weight` of it where a label is known, all where not.
-
-    Raises ConfigError where the file is missing, lacks a label, or knows fewer than half of the
-    rows' texts, as it then was made from other data.
-    """
-    file = Path(path)
-    frame = read_table(file)
-    if missing := sorted({KEY, *labels} - set(frame.columns)):
-        raise ConfigError(f"no column {', '.join(missing)}; score again", where=str(file))
-    place = {key: number for number, key in enumerate(frame[KEY])}
-    found = np.asarray([place.get(text_key(text), -1) for text in rows.texts])
-    if len(found) and (found >= 0).mean() < 0.5:
+    teacher = Classifier.load(recipe_path.parent / distillation.teacher)
+    if missing := sorted(set(rows.labels) - set(teacher.labels)):
         raise ConfigError(
-            f"knows {(found >= 0).mean():.0%} of the training texts; score those of this recipe",
-            where=str(file),
+            f"does not know {', '.join(missing)}; choose a teacher that does",
+            where=f"{recipe_path}: distillation.teacher",
         )
-    soft = frame[list(labels)].to_numpy(np.float32)[found]
-    soft[found < 0] = np.nan
-    mixed = (1 - weight) * rows.targets + weight * soft
-    targets = np.where(np.isnan(rows.targets), soft, mixed)
-    targets = np.where(np.isnan(soft), rows.targets, targets)
+    places = [teacher.labels.index(label) for label in rows.labels]
+    soft = soft_targets(teacher, rows.texts, run_folder / "soft-targets")[:, places]
+    return mixed(rows, soft, distillation.weight), f"{teacher.card.name} {teacher.fingerprint}"
+
+
+def soft_targets(teacher: Classifier, texts: Sequence[str], folder: Path) -> NDArray[np.float32]:
+    """Calibrated probabilities [texts, labels of the teacher], kept by chunks in `folder`.
+
+    A chunk's file is named by the teacher and the texts, and holds no texts: what was asked before
+    is not asked again.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # Texts of about one length together: little of a batch is padding.
+    order = sorted(range(len(texts)), key=lambda place: (len(texts[place]), texts[place]))
+    result = np.empty((len(texts), len(teacher.labels)), np.float32)
+    for begin in track(
+        range(0, len(order), CHUNK), "asking the teacher", console=Console(stderr=True)
+    ):
+        chunk = order[begin : begin + CHUNK]
+        asked = [texts[place] for place in chunk]
+        digest = hashlib.sha256(teacher.fingerprint.encode())
+        for text in asked:
+            digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
+        file = folder / f"{digest.hexdigest()[:32]}.npy"
+        if file.exists():
+            said = np.load(file, allow_pickle=False).astype(np.float32)
+        else:
+            said = teacher.predict_proba(asked)
+            temporary = file.with_suffix(".part")
+            with temporary.open("wb") as stream:
+                np.save(stream, said.astype(np.float16), allow_pickle=False)
+            os.replace(temporary, file)
+            said = said.astype(np.float16).astype(np.float32)
+        result[chunk] = said
+    return result
+
+
+def mixed(rows: Rows, soft: NDArray[np.float32], weight: float) -> Rows:
+    """`rows` with `soft` [rows, labels]: `weight` of it where a label is known, all where not."""
+    targets = np.where(np.isnan(rows.targets), soft, (1 - weight) * rows.targets + weight * soft)
     return dataclasses.replace(rows, targets=targets.astype(np.float32))

@@ -110,6 +110,30 @@ class ContrastData(_Section):
     weight: float = Field(default=1.0, ge=0)
 
 
+class TextData(_Section):
+    """Texts without labels, which only a teacher can fill in: one file, as `TableData` reads it."""
+
+    kind: Literal["texts"]
+    path: str = Field(
+        description="Relative to data_root, or hf://datasets/OWNER/NAME[@REVISION][/CONFIGURATION]."
+    )
+    text: tuple[str, ...] = Field(
+        default=("text",), min_length=1, description="Columns, joined by a line break."
+    )
+    name: str = Field(description="The source of all its rows.")
+    weight: float = Field(default=1.0, ge=0)
+    about: str = Field(default="", description="Upstream name and licence, for the model card.")
+
+
+class Distillation(_Section):
+    """A trained model whose opinion is mixed into the training targets (`training/distill.py`)."""
+
+    teacher: str = Field(description="Model folder, relative to the recipe.")
+    weight: Fraction = Field(
+        default=0.5, description="Share of the teacher where a label is known; all where not."
+    )
+
+
 class Preparation(_Section):
     """What is done to the rows before anything is learnt from them."""
 
@@ -279,7 +303,7 @@ class CalibrationMix(_Section):
 class Recipe(_Section):
     """One training run. Unknown keys are errors."""
 
-    unsaid = ("preparation", "easy_data", "baseline", "tuning")
+    unsaid = ("preparation", "easy_data", "baseline", "tuning", "distillation")
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     task: Literal["multi_label", "multi_class"] = "multi_label"
@@ -289,9 +313,10 @@ class Recipe(_Section):
     languages: tuple[str, ...] = ("en",)
     seed: int = Field(default=13, ge=0)
     data_root: str = "."
-    data: tuple[Annotated[TableData | ContrastData, Field(discriminator="kind")], ...] = Field(
-        min_length=1
-    )
+    data: tuple[
+        Annotated[TableData | ContrastData | TextData, Field(discriminator="kind")], ...
+    ] = Field(min_length=1)
+    distillation: Distillation | None = None
     preparation: Preparation | None = None
     model: Annotated[LstmModel | DistilBertLora, Field(discriminator="kind")]
     easy_data: EasyData | None = None
@@ -313,6 +338,10 @@ class Recipe(_Section):
             raise ValueError("labels: a multi_class model needs two classes or more")
         if self.task == "multi_label" and self.preparation and self.preparation.fewest:
             raise ValueError("preparation.fewest: only classes of a multi_class recipe are merged")
+        if self.distillation and self.task == "multi_class":
+            raise ValueError("distillation: only multi_label recipes have a teacher")
+        if not self.distillation and any(data.kind == "texts" for data in self.data):
+            raise ValueError("data of kind texts has no labels: name a teacher under distillation")
         named: dict[str, set[str]] = {
             "optimisation.label_weights": set(self.optimisation.label_weights),
             "optimisation.positive_weights": set(self.optimisation.positive_weights),

@@ -33,6 +33,7 @@ from moderation.training.baseline import beside, shown
 from moderation.training.calibration import calibrate
 from moderation.training.card import readme
 from moderation.training.data import Rows, left_out_rows, load_rows
+from moderation.training.distill import taught
 from moderation.training.export import export_lstm
 from moderation.training.lstm import LstmNetwork
 from moderation.training.measure import measure, span_threshold
@@ -73,12 +74,15 @@ def train_recipe(
         console.print(learnt.notes[-1])
 
     run_folder = runs / recipe.name
+    teacher = ""
+    if recipe.distillation:
+        learnt, teacher = taught(learnt, recipe.distillation, recipe_path, run_folder)
     tuning: dict[str, Any] = {}
     if tune:
 
         def trial(changed: Recipe, report: Callable[[int, float], None]) -> float:
             tokenizer, network = _new(changed, folder, learnt)
-            run = Run(run_folder / "trial", identity(changed, fingerprint))
+            run = Run(run_folder / "trial", identity(changed, fingerprint + teacher))
             progressed = fit(
                 network,
                 learnt,
@@ -94,7 +98,7 @@ def train_recipe(
 
         recipe, found = search(
             recipe,
-            identity(recipe, fingerprint),
+            identity(recipe, fingerprint + teacher),
             run_folder,
             tune,
             trial,
@@ -104,9 +108,9 @@ def train_recipe(
         shutil.rmtree(run_folder / "trial", ignore_errors=True)
         tuning = {"tuned by trials": found["trials"], "tuned to": found["best settings"]}
         # More trials may find other settings: what was trained with these is not gone on from.
-        run_folder /= f"tuned-{identity(recipe, fingerprint)}"
+        run_folder /= f"tuned-{identity(recipe, fingerprint + teacher)}"
     tokenizer, network = _new(recipe, folder, learnt)
-    run = Run(run_folder, identity(recipe, fingerprint))
+    run = Run(run_folder, identity(recipe, fingerprint + teacher))
     fit(network, learnt, validation, recipe, tokenizer, run, resume=resume, console=console)
     run.best(network)
 
@@ -131,6 +135,7 @@ def train_recipe(
             "fingerprint": fingerprint,
             "rows": len(train),
             "sources": dict(sorted(Counter(train.sources.tolist()).items())),
+            "teacher": teacher,
         },
         "seed": recipe.seed,
         "command": command,

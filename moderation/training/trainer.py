@@ -36,6 +36,8 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 # Of the harmless rows one in so many says that no word of it deserves a mark: all of them would
 # drown the few thousand that raters marked.
 UNMARKED = 8
+# A text this little toxic, by label or by what a teacher says, has no word to mark.
+HARMLESS = 0.05
 # Longest rows first run out of memory: a batch is at most this many tokens.
 BATCH_TOKENS = 20_000
 
@@ -65,8 +67,8 @@ class Encoded:
 def encode(rows: Rows, tokenizer: Tokenizer, max_length: int, harmless: int | None) -> Encoded:
     """Rows cut at `max_length` tokens.
 
-    `harmless` is the place of the label whose certain absence (0) says that no word of the text
-    deserves a mark; None where no label says so.
+    `harmless` is the place of the label whose sure absence (below HARMLESS) says that no word of
+    the text deserves a mark; None where no label says so.
     """
     encodings = tokenizer.encode_batch(rows.texts)
     ids = [_cut(encoding.ids, max_length) for encoding in encodings]
@@ -74,7 +76,9 @@ def encode(rows: Rows, tokenizer: Tokenizer, max_length: int, harmless: int | No
     for row, (encoding, spans) in enumerate(zip(encodings, rows.spans, strict=True)):
         if spans is not None:
             marks.append(_marks(encoding, spans)[: len(ids[row])])
-        elif harmless is not None and rows.targets[row, harmless] == 0 and row % UNMARKED == 0:
+        elif (
+            harmless is not None and rows.targets[row, harmless] < HARMLESS and row % UNMARKED == 0
+        ):
             marks.append(np.zeros(len(ids[row]), np.float32))
         else:
             marks.append(None)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 pytest.importorskip("torch")
-pandas = pytest.importorskip("pandas")
+pytest.importorskip("pandas")
 
-from moderation.errors import ConfigError  # noqa: E402
-from moderation.models import Classifier  # noqa: E402
-from moderation.training import train  # noqa: E402
-from moderation.training.data import Rows, load_rows  # noqa: E402
-from moderation.training.distill import (  # noqa: E402
-    text_key,
-    with_soft_targets,
-    write_soft_targets,
-)
-from moderation.training.recipe import read_recipe  # noqa: E402
+from moderation.errors import ConfigError
+from moderation.models import Classifier
+from moderation.training import train
+from moderation.training.data import Rows, load_rows
+from moderation.training.distill import mixed, taught
+from moderation.training.recipe import Distillation, read_recipe
 
 
 def rows(targets: list[list[float]]) -> Rows:
@@ -35,45 +33,70 @@ def rows(targets: list[list[float]]) -> Rows:
     )
 
 
-def table(file: Path, **said: list[float]) -> Path:
-    keys = [text_key(f"text {number}") for number in range(len(next(iter(said.values()))))]
-    pandas.DataFrame({"text_sha1": keys, **said}).to_parquet(file)
-    return file
-
-
-def test_known_labels_are_mixed_and_missing_ones_filled(tmp_path: Path) -> None:
+def test_known_labels_are_mixed_and_missing_ones_filled() -> None:
     nan = float("nan")
-    file = table(tmp_path / "soft.parquet", rude=[0.8, 0.2], loud=[0.1, 0.6])
+    soft = np.asarray([[0.1, 0.8], [0.6, 0.2]], np.float32)
 
-    found = with_soft_targets(
-        rows([[1, nan], [nan, 0], [1, nan]]), ("loud", "rude"), file, weight=0.25
-    )
+    found = mixed(rows([[1, nan], [nan, 0]]), soft, weight=0.25)
 
-    # The teacher does not know the third text.
-    np.testing.assert_allclose(found.targets, [[0.775, 0.8], [0.6, 0.05], [1, nan]], atol=1e-6)
+    np.testing.assert_allclose(found.targets, [[0.775, 0.8], [0.6, 0.05]], atol=1e-6)
 
 
-def test_a_file_for_other_texts_or_labels_is_refused(tmp_path: Path) -> None:
-    file = table(tmp_path / "soft.parquet", rude=[0.8])
-    with pytest.raises(ConfigError, match="knows 20% of the training texts"):
-        with_soft_targets(rows([[1.0]] * 5), ("rude",), file)
-    with pytest.raises(ConfigError, match="no column loud"):
-        with_soft_targets(rows([[1.0]]), ("loud",), file)
-    with pytest.raises(ConfigError, match="no such file"):
-        with_soft_targets(rows([[1.0]]), ("rude",), tmp_path / "none.parquet")
-
-
-def test_a_trained_model_scores_its_training_texts(recipe_file: Path, tmp_path: Path) -> None:
+def test_a_teacher_fills_in_what_nobody_labelled(recipe_file: Path, tmp_path: Path) -> None:
     teacher = train(recipe_file, output=tmp_path / "model", runs=tmp_path / "runs")
-
-    file = write_soft_targets(
-        teacher, recipe_file, tmp_path / "soft" / "file.parquet", more_texts=["one more"]
-    )
-
+    expected = Classifier.load(teacher)
     recipe = read_recipe(recipe_file)
     part = load_rows(recipe, recipe_file).part("train")
-    frame = pandas.read_parquet(file)
-    assert set(frame["text_sha1"]) == {text_key(text) for text in [*part.texts, "one more"]}
-    found = with_soft_targets(part, recipe.labels, file, weight=1)
-    expected = Classifier.load(teacher).predict_proba(part.texts)
-    np.testing.assert_allclose(found.targets, expected, atol=1e-3)
+    unlabelled = dataclasses.replace(part, targets=np.full_like(part.targets, np.nan))
+    distillation = Distillation(teacher=str(teacher))
+
+    found, said_by = taught(unlabelled, distillation, recipe_file, tmp_path / "run")
+
+    np.testing.assert_allclose(found.targets, expected.predict_proba(part.texts), atol=1e-3)
+    assert said_by.endswith(expected.fingerprint)
+    # What was asked once is kept, and no text is kept with it.
+    kept = sorted((tmp_path / "run" / "soft-targets").iterdir())
+    changed = [file.stat().st_mtime_ns for file in kept]
+    again, _ = taught(unlabelled, distillation, recipe_file, tmp_path / "run")
+    assert [file.stat().st_mtime_ns for file in kept] == changed
+    np.testing.assert_array_equal(again.targets, found.targets)
+
+
+def test_a_teacher_that_does_not_know_a_label_is_refused(recipe_file: Path, tmp_path: Path) -> None:
+    teacher = train(recipe_file, output=tmp_path / "model", runs=tmp_path / "runs")
+    strange = dataclasses.replace(rows([[1.0]]), labels=("unheard_of",))
+    with pytest.raises(ConfigError, match=r"does not know unheard_of; choose a teacher"):
+        taught(strange, Distillation(teacher=str(teacher)), recipe_file, tmp_path / "run")
+
+
+def test_a_student_is_trained_on_labels_texts_and_its_teacher(
+    recipe_file: Path, tmp_path: Path
+) -> None:
+    teacher = train(recipe_file, output=tmp_path / "model", runs=tmp_path / "runs")
+    content = yaml.safe_load(recipe_file.read_text(encoding="utf-8"))
+    more = recipe_file.parent / "more.csv"
+    more.write_text("text\na text nobody labelled\nanother one\n", encoding="utf-8")
+    content["data"].append(
+        {"kind": "texts", "path": str(more), "name": "more", "about": "More; CC0 1.0"}
+    )
+    content["distillation"] = {"teacher": str(teacher)}
+    content["name"] = "student"
+    student_file = recipe_file.parent / "student.yaml"
+    student_file.write_text(yaml.safe_dump(content), encoding="utf-8")
+
+    student = train(student_file, output=tmp_path / "student", runs=tmp_path / "runs")
+
+    card = Classifier.load(student).card
+    assert card.data.sources["more"] == 2
+    assert Classifier.load(teacher).fingerprint in card.data.teacher
+    told = (student / "README.md").read_text(encoding="utf-8")
+    assert "More; CC0 1.0; texts alone" in told
+    assert "taught by" in told
+
+
+def test_texts_without_a_teacher_are_refused(recipe_file: Path) -> None:
+    content = yaml.safe_load(recipe_file.read_text(encoding="utf-8"))
+    content["data"].append({"kind": "texts", "path": "more.csv", "name": "more"})
+    recipe_file.write_text(yaml.safe_dump(content), encoding="utf-8")
+    with pytest.raises(ConfigError, match="name a teacher under distillation"):
+        read_recipe(recipe_file)
