@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from moderation import __version__
-from moderation.errors import ModerationError
+from moderation.errors import MissingExtraError, ModerationError
 from moderation.workbench import COMMANDS, plugin_option
 
 if TYPE_CHECKING:
@@ -336,6 +336,125 @@ def models_fetch(names: Sequence[str], policy: str, plugins: Sequence[str]) -> N
             click.echo(f"there    {model.name}  {where}")
     if failed:
         raise ModerationError(f"{failed} of {len(wanted)} models could not be fetched")
+
+
+@main.command()
+@click.option(
+    "--policy",
+    "-p",
+    "policies",
+    multiple=True,
+    default=("default",),
+    show_default=True,
+    metavar="NAME|FILE",
+    help="A policy that requests may name; the first one judges those that name none.",
+)
+@plugin_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
+@click.option(
+    "--keys",
+    type=click.Path(path_type=Path),
+    help="A file of API keys, one a line; those in MODERATION_KEYS, with commas between, count "
+    "too. Without any, everybody is answered.",
+)
+@click.option(
+    "--perspective-policy",
+    metavar="NAME|FILE",
+    help="The policy behind the Perspective API.  [default: the first --policy]",
+)
+@click.option(
+    "--openai-policy",
+    metavar="NAME|FILE",
+    help="The policy behind OpenAI's endpoint.  [default: the first --policy]",
+)
+@click.option(
+    "--suggestions",
+    type=click.Path(path_type=Path),
+    help="A JSON-lines file that scores suggested by Perspective clients are appended to.",
+)
+@click.option(
+    "--queue",
+    default=256,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Contents that may wait for one policy; more are refused with 429.",
+)
+@click.option(
+    "--max-wait",
+    default=0.5,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="What has not had its turn by then is refused with 429.",
+)
+@click.option(
+    "--max-body",
+    type=click.IntRange(min=1),
+    metavar="BYTES",
+    help="The largest request.  [default: 1 MB, and room for an image where a policy reads them]",
+)
+@click.option(
+    "--cors",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Let pages of this origin call from a browser; repeatable.",
+)
+@click.option("--ui", is_flag=True, help="Serve the page for people too, under /ui.")
+@click.option(
+    "--log-level",
+    default="info",
+    show_default=True,
+    type=click.Choice(["info", "warning", "error"]),
+    help="`info` logs a line for every request.",
+)
+def serve(
+    policies: tuple[str, ...],
+    plugins: tuple[str, ...],
+    host: str,
+    port: int,
+    keys: Path | None,
+    perspective_policy: str | None,
+    openai_policy: str | None,
+    suggestions: Path | None,
+    queue: int,
+    max_wait: float,
+    max_body: int | None,
+    cors: tuple[str, ...],
+    ui: bool,
+    log_level: str,
+) -> None:
+    """Answer over HTTP: our own API, OpenAI's moderation endpoint, the Perspective API.
+
+    \b
+    moderation serve
+    moderation serve --policy default --policy my-policy.yaml --keys keys.txt --host 0.0.0.0
+    curl localhost:8000/v1/moderate -d '{"content": "have a nice day"}'
+
+    Logs JSON lines, without texts, on standard error. SIGTERM ends it when everything that was
+    accepted has been answered. Needs the extra `server`.
+    """
+    try:
+        from moderation.server.app import Settings, serve
+        from moderation.server.service import Limits
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            error.name or "fastapi", extra="server", needed_for="moderation serve"
+        ) from None
+
+    settings = Settings(
+        policies=policies,
+        plugins=plugins,
+        perspective_policy=perspective_policy,
+        openai_policy=openai_policy,
+        suggestions=suggestions,
+        keys=keys,
+        max_body=max_body,
+        cors=cors,
+        ui=ui,
+        limits=Limits(queue=queue, wait=max_wait),
+    )
+    serve(settings, host=host, port=port, log_level=log_level)
 
 
 @main.command()

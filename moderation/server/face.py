@@ -27,7 +27,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from moderation.errors import ContentError, FilterError, ModerationError
+from moderation.errors import ContentError, FilterError, MissingExtraError, ModerationError
 
 Code = Literal[
     "invalid_utf8",  # 400
@@ -92,15 +92,17 @@ class Face:
     `paths`: prefixes of the paths that it owns, the longest match wins: ``/v1alpha1/``.
     `error`: status and JSON-ready body for a problem.
     `keys`: ``bearer`` reads ``Authorization: Bearer K``; ``google`` reads ``?key=K`` or the header
-    ``x-goog-api-key``.
+    ``x-goog-api-key``; ``basic`` has a browser ask for K as a password.
     `open_paths`: exact paths that need no key.
+    `streams`: its routes read bodies of any size themselves, and answer for as long as they like.
     """
 
     name: str
     paths: tuple[str, ...]
     error: Callable[[Problem], tuple[int, Mapping[str, Any]]]
-    keys: Literal["bearer", "google"] = "bearer"
+    keys: Literal["bearer", "google", "basic"] = "bearer"
     open_paths: frozenset[str] = frozenset()
+    streams: bool = False
 
 
 def problem_of(error: BaseException) -> Problem:
@@ -111,7 +113,7 @@ def problem_of(error: BaseException) -> Problem:
         return Problem(
             429, "overloaded", str(error), headers={"Retry-After": str(error.retry_after)}
         )
-    if isinstance(error, ContentError):
+    if isinstance(error, (ContentError, MissingExtraError)):
         return Problem(400, "invalid_content", str(error))
     if isinstance(error, FilterError):
         return Problem(503, "step_failed", "a step failed, and the policy gives no verdict then")

@@ -22,6 +22,7 @@ from moderation.verdict import Action, Verdict
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _SECONDS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.03, 0.06, 0.12, 0.25, 0.5, 1.0, 2.0, 5.0, 15.0)
+_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"})
 _SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -38,6 +39,9 @@ class Metrics:
         self.request_seconds = self._histogram(
             "request_seconds", "From the last header to the last byte of the answer.", ("route",)
         )
+        # Looked up once: finding a child by its labels costs more than counting.
+        self._requests = cache(self.requests.labels)
+        self._request_seconds = cache(self.request_seconds.labels)
         self.in_flight = Gauge(
             "moderation_requests_in_flight", "Requests being answered.", registry=self.registry
         )
@@ -85,6 +89,11 @@ class Metrics:
         self.queue_contents.labels(policy.name).set_function(queued)
         return PolicyMetrics(self, policy)
 
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """A request is over; status 0 is that of a client that hung up."""
+        self._requests(method if method in _METHODS else "other", route, status).inc()
+        self._request_seconds(route).observe(seconds)
+
     def text(self) -> bytes:
         """The exposition format."""
         return generate_latest(self.registry)
@@ -117,7 +126,6 @@ class PolicyMetrics:
         self._misses = metrics.cache.labels(name, "miss")
         self._degraded = metrics.degraded.labels(name)
         self._actions = {action: metrics.verdicts.labels(name, str(action)) for action in Action}
-        # Looked up once: finding a child by its labels costs more than counting.
         self._shed = cache(lambda reason: metrics.shed.labels(name, reason))
         self._step_seconds = cache(lambda step: metrics.step_seconds.labels(name, step))
         self._steps = cache(lambda step, status: metrics.step_contents.labels(name, step, status))
