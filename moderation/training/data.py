@@ -99,9 +99,20 @@ def load_rows(recipe: Recipe, recipe_path: Path) -> Rows:
             parts.append(_texts(recipe, item, _place(recipe, item, recipe_path)))
         else:
             parts.append(_table(recipe, item, _place(recipe, item, recipe_path)))
-    rows = prepared(_together(parts), recipe, str(recipe_path))
+    rows = prepared(_unseen(_together(parts)), recipe, str(recipe_path))
     _check(recipe, rows, str(recipe_path))
     return rows
+
+
+def _unseen(rows: Rows) -> Rows:
+    """Without those rows nobody labelled whose text, but for case and spacing, another row has."""
+    labelled = ~np.isnan(rows.targets).all(axis=1) | np.asarray([s is not None for s in rows.spans])
+    if labelled.all():
+        return rows
+    keys = [" ".join(text.casefold().split()) for text in rows.texts]
+    seen = {key for key, known in zip(keys, labelled, strict=True) if known}
+    new = np.asarray([key not in seen for key in keys])
+    return rows.where(labelled | new)
 
 
 def _place(recipe: Recipe, data: TableData | TextData, recipe_path: Path) -> Path:

@@ -75,7 +75,10 @@ def test_a_student_is_trained_on_labels_texts_and_its_teacher(
     teacher = train(recipe_file, output=tmp_path / "model", runs=tmp_path / "runs")
     content = yaml.safe_load(recipe_file.read_text(encoding="utf-8"))
     more = recipe_file.parent / "more.csv"
-    more.write_text("text\na text nobody labelled\nanother one\n", encoding="utf-8")
+    held = load_rows(read_recipe(recipe_file), recipe_file).part("validation").texts[0]
+    # A text of the validation part is not learnt from, however it comes in.
+    lines = ["text", "a text nobody labelled", "another one", f'"{held.upper()}"']
+    more.write_text("\n".join(lines) + "\n", encoding="utf-8")
     content["data"].append(
         {"kind": "texts", "path": str(more), "name": "more", "about": "More; CC0 1.0"}
     )
