@@ -1,8 +1,8 @@
 """How the page looks, and HTML that several tabs need.
 
-Everything that comes from outside goes through `text` before it is put into a page; a function here
-that takes text escapes it, one that takes HTML says so. Components for HTML are made by `html`. Colours are CSS variables,
-so that one piece of HTML serves the light and the dark page:
+Everything that comes from outside goes through `text` before it is put into a page; a function
+here that takes text escapes it, one that takes HTML says so. Components for HTML are made by
+`html`. Colours are CSS variables, so that one piece of HTML serves the light and the dark page:
 
     --allow --review --block     what an action looks like; `-soft` behind text, `-ink` for text
     --page --card --ink --soft --line --grid
@@ -131,7 +131,9 @@ def text(value: str) -> str:
 
     Gradio reads `${…}` and `{{…}}` in the HTML that it shows.
     """
-    shown = "".join(char if char.isprintable() or char in "\n\t\u200d" else "\ufffd" for char in value)
+    shown = "".join(
+        char if char.isprintable() or char in "\n\t\u200d" else "\ufffd" for char in value
+    )
     return escape(shown).replace("{", "&#123;").replace("$", "&#36;")
 
 
