@@ -360,8 +360,10 @@ def models_fetch(names: Sequence[str], policy: str, plugins: Sequence[str]) -> N
 )
 @click.option(
     "--perspective-policy",
+    default="perspective",
+    show_default=True,
     metavar="NAME|FILE",
-    help="The policy behind the Perspective API.  [default: the first --policy]",
+    help="The policy behind the Perspective API.",
 )
 @click.option(
     "--openai-policy",
@@ -414,7 +416,7 @@ def serve(
     host: str,
     port: int,
     keys: Path | None,
-    perspective_policy: str | None,
+    perspective_policy: str,
     openai_policy: str | None,
     suggestions: Path | None,
     queue: int,
@@ -455,6 +457,73 @@ def serve(
         limits=Limits(queue=queue, wait=max_wait),
     )
     serve(settings, host=host, port=port, log_level=log_level)
+
+
+@main.command()
+@click.option(
+    "--policy",
+    "-p",
+    "policies",
+    multiple=True,
+    metavar="NAME|FILE",
+    help="A policy to choose from, repeatable, the first one at first.  [default: all shipped ones]",
+)
+@plugin_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=7860, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--open", "browse", is_flag=True, help="Open it in the browser.")
+def ui(
+    policies: tuple[str, ...], plugins: tuple[str, ...], host: str, port: int, browse: bool
+) -> None:
+    """Serve the page: check a text or a picture, run a file, try a policy, see the models.
+
+    \b
+    moderation ui
+    moderation ui --policy default --policy my-policy.yaml --port 8080
+
+    Nothing is loaded from outside and nothing is kept. Needs the extra `ui`.
+    """
+    try:
+        from moderation.ui import build, launch
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            error.name or "gradio", extra="ui", needed_for="moderation ui"
+        ) from None
+
+    page = build(policies, default=policies[0] if policies else "", plugins=plugins)
+    click.echo(f"moderation: http://{host}:{port}", err=True)
+    launch(page, host=host, port=port, browse=browse)
+
+
+@main.group()
+def space() -> None:
+    """Put the page on a Hugging Face Space."""
+
+
+@space.command(name="check")
+@click.option(
+    "--folder",
+    default=".",
+    show_default=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="What would be uploaded: a checkout of this repository.",
+)
+@click.option("--port", default=7861, show_default=True, type=click.IntRange(1, 65535))
+def space_check(folder: Path, port: int) -> None:
+    """Run what a Space would run, in a clean environment, and say what would go wrong.
+
+    Copies the tracked files, installs requirements.txt into a new environment, starts
+    gradio_app.py, waits until it answers and asks it for a verdict. The exit status is 0 where
+    nothing is wrong.
+    """
+    from moderation.ui import space
+
+    faults = 0
+    for word, what in space.check(folder, port):
+        faults += word == "FAULT"
+        click.echo(f"{word:<6}{what}")
+    if faults:
+        raise ModerationError(f"a Space would not run as it should: {faults} faults")
 
 
 @main.command()

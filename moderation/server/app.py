@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +20,7 @@ from starlette.responses import RedirectResponse
 
 from moderation import __version__
 from moderation.engine import Moderator
-from moderation.server import native
+from moderation.server import native, openai, perspective
 from moderation.server.access import Gate, Keys, Protocol, log_to
 from moderation.server.face import Face, Problem
 from moderation.server.metrics import Metrics
@@ -37,7 +37,7 @@ class Settings(BaseModel):
     """What `moderation serve` is told.
 
     `policies`: names or files; the first is the default. `perspective_policy` and `openai_policy`
-    are served too, and are what those faces judge by; the default unless given.
+    are served too, and are what those faces judge by; the default where they are None.
     `keys`: a file of API keys; those in the environment variable MODERATION_KEYS count as well.
     `max_body`: bytes; room for the largest image where a policy reads images, else `TEXT_BODY`.
     `cors`: origins whose pages may call; none unless given.
@@ -47,7 +47,7 @@ class Settings(BaseModel):
 
     policies: tuple[str, ...] = Field(default=("default",), min_length=1)
     plugins: tuple[str, ...] = ()
-    perspective_policy: str | None = None
+    perspective_policy: str | None = "perspective"
     openai_policy: str | None = None
     suggestions: Path | None = None
     keys: Path | None = None
@@ -90,24 +90,14 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = service
-    faces: list[Face] = [native.FACE]
+    faces: list[Face] = [native.FACE, openai.FACE, perspective.FACE]
     app.include_router(native.router(service))
-    if find_spec("moderation.server.openai") is not None:
-        from moderation.server import openai
-
-        faces.append(openai.FACE)
-        app.include_router(openai.router(service, policy=of(settings.openai_policy)))
-    if find_spec("moderation.server.perspective") is not None:
-        from moderation.server import perspective
-
-        faces.append(perspective.FACE)
-        app.include_router(
-            perspective.router(
-                service,
-                policy=of(settings.perspective_policy),
-                suggestions=settings.suggestions,
-            )
+    app.include_router(openai.router(service, policy=of(settings.openai_policy)))
+    app.include_router(
+        perspective.router(
+            service, policy=of(settings.perspective_policy), suggestions=settings.suggestions
         )
+    )
     if settings.ui:
         faces.append(_mount_page(app, settings))
     _raise_problems(app)
@@ -153,7 +143,7 @@ def serve(settings: Settings, *, host: str, port: int, log_level: str = "info") 
     )
 
 
-def _room(moderators: Any) -> int:
+def _room(moderators: Iterable[Moderator]) -> int:
     """Bytes for the largest body that the policies can use."""
     images = [
         moderator.policy.images.max_bytes

@@ -158,11 +158,11 @@ _ERROR = {
     },
 }
 _FAULTS = {
-    400: "The body is not JSON, or an image in it cannot be used.",
+    400: "The body is not JSON, its texts are too long, or an image cannot be used.",
     401: "No key, or one that is not known, where the service asks for one.",
     404: "There is no policy of this name.",
     408: "The body came too slowly.",
-    413: "The body, or the texts in it, are too long.",
+    413: "The body is too long.",
     422: "The body is JSON of another shape; `param` says where.",
     429: "Overloaded: nothing was judged. Try again after the seconds in Retry-After.",
     503: "A step failed or hangs, and the policy gives no verdict then.",
