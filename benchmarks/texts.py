@@ -20,6 +20,31 @@ class Texts:
     """What they are, for the head of a table."""
 
 
+TOXIC_SHARE = 0.08
+"""Of natural traffic: about the share of Civil Comments whose toxicity is 0.5 or more (Borkan et
+al. 2019, arXiv 1903.04561)."""
+
+
+def natural(count: int, seed: int = 7) -> Texts:
+    """`count` texts in the proportion that a site sees: mostly harmless ones."""
+    table = DATA / "moderation_train.parquet"
+    if not table.is_file():
+        return sample(count, seed)
+    import pandas as pd
+
+    frame = pd.read_parquet(table, columns=["text", "split", "toxic"])
+    frame = frame[(frame.split == "test") & frame.toxic.notna()]
+    toxic = frame.toxic >= 0.5
+    wanted = round(count * TOXIC_SHARE)
+    drawn = pd.concat(
+        [
+            frame[toxic].sample(wanted, random_state=seed),
+            frame[~toxic].sample(count - wanted, random_state=seed),
+        ]
+    ).sample(count, random_state=seed)
+    return Texts(drawn.text.tolist(), f"{count:,} rows of the test split, {TOXIC_SHARE:.0%} toxic")
+
+
 def sample(count: int, seed: int = 7) -> Texts:
     """`count` texts of the length that people post, drawn at random."""
     table = DATA / "moderation_train.parquet"
