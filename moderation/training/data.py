@@ -195,8 +195,13 @@ def read_table(file: Path) -> pandas.DataFrame:
     except ImportError as error:
         raise MissingExtraError("pandas", extra="train", needed_for="training") from error
     readers: dict[str, Any] = {
-        ".csv": lambda path: pandas.read_csv(path, encoding="utf-8"),
-        ".tsv": lambda path: pandas.read_csv(path, sep="\t", encoding="utf-8"),
+        # "NA" and "null" are words that people write; only an empty cell says nothing.
+        ".csv": lambda path: pandas.read_csv(
+            path, encoding="utf-8", keep_default_na=False, na_values=[""]
+        ),
+        ".tsv": lambda path: pandas.read_csv(
+            path, sep="\t", encoding="utf-8", keep_default_na=False, na_values=[""]
+        ),
         ".jsonl": lambda path: pandas.read_json(path, lines=True, encoding="utf-8"),
         ".parquet": pandas.read_parquet,
     }

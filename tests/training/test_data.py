@@ -66,6 +66,13 @@ def test_missing_labels_stay_missing(tmp_path: Path) -> None:
     assert target(rows, "not hateful") == [None, None, 0]
 
 
+def test_words_that_look_like_missing_values_are_texts(tmp_path: Path) -> None:
+    rows = load(tmp_path, [*LINES, "NA,forum,train,0,0,0", "null,forum,train,1,,"])
+
+    assert target(rows, "NA") == [0, 0, 0]
+    assert target(rows, "null") == [1, None, None]
+
+
 def test_masked_labels_are_not_used(tmp_path: Path) -> None:
     rows = load(tmp_path, mask={"hate only": ["toxic"]})
 
