@@ -137,9 +137,6 @@ class Kept:
         for step in policy.steps:
             if step.refines is not None:
                 refiners[step.refines].append(step.name)
-        reads_text = {
-            name: any("text" in each.kinds for each in self._lines[name]) for name in names
-        }
         done: list[str] = []
         floor = np.zeros(rows, np.int8)
         stopped, unread, seen, unknown = (np.zeros(rows, np.bool_) for _ in range(4))
@@ -196,8 +193,7 @@ class Kept:
         actions = _decided(policy, scores, self._where)
         if policy.unsupported_language == "review":
             floor[unread] = np.maximum(floor[unread], Action.REVIEW)
-        excused = stopped & any(reads_text.values())
-        unseen = ~seen & ~self._blank[:rows] & ~excused
+        unseen = ~seen & ~self._blank[:rows]
         floor[unseen] = np.maximum(floor[unseen], Action.REVIEW)
         floor[whole] = self._floor[:rows][whole]
         return Replayed(np.maximum(actions, floor), ~unknown, scores, self.categories)
