@@ -466,7 +466,7 @@ def serve(
     "policies",
     multiple=True,
     metavar="NAME|FILE",
-    help="A policy to choose from, repeatable, the first one at first.  [default: all shipped ones]",
+    help="A policy to choose from; repeatable.  [default: all shipped ones]",
 )
 @plugin_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")

@@ -49,10 +49,13 @@ def build(
             with gr.Tab("Models", id="models"):
                 models.tab(desk)
         page.unload(desk.forget)
+    desk.warm()
     return page
 
 
-def launch(page: gr.Blocks, *, host: str | None = None, port: int | None = None) -> None:
+def launch(
+    page: gr.Blocks, *, host: str | None = None, port: int | None = None, browse: bool = False
+) -> None:
     """Serve the page until the process is stopped.
 
     `host` and `port` are GRADIO_SERVER_NAME and GRADIO_SERVER_PORT, or 127.0.0.1:7860, unless
@@ -61,6 +64,7 @@ def launch(page: gr.Blocks, *, host: str | None = None, port: int | None = None)
     page.launch(
         server_name=host,
         server_port=port,
+        inbrowser=browse,
         share=False,
         show_error=True,
         quiet=True,

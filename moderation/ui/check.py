@@ -100,7 +100,7 @@ def tab(desk: Desk) -> None:
             )
             # Not a subclass: for each of those Gradio writes a .pyi beside the module.
             image.preprocess = _as_sent  # type: ignore[method-assign]
-            with gr.Row(equal_height=True):
+            with gr.Row(equal_height=True, elem_id="check-go"):
                 policy = desk.dropdown(elem_id="check-policy", min_width=140)
                 button = gr.Button(
                     "Check", variant="primary", elem_id="check-button", min_width=140

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from moderation.engine import Moderator
-from moderation.errors import ConfigError
-from moderation.policy import did_you_mean, shipped_policies
+from moderation.errors import ConfigError, ModerationError
+from moderation.policy import Policy, did_you_mean, shipped_policies
+from moderation.ui.lineup import GUARD_URL, guarded_policy
 
 VISIT = 3600
 """Seconds that the state of a visit is kept without being used."""
@@ -33,7 +36,9 @@ class Desk:
         self, policies: Sequence[str | Path] = (), *, default: str = "", plugins: Sequence[Any] = ()
     ) -> None:
         chosen = policies or shipped_policies()
-        self._sources: dict[str, str | Path] = {str(policy): policy for policy in chosen}
+        self._sources: dict[str, str | Path | Policy] = {str(policy): policy for policy in chosen}
+        if not policies and os.environ.get(GUARD_URL):
+            self._sources["guarded"] = guarded_policy()
         self.names: list[str] = list(self._sources)
         first = "default" if "default" in self.names else self.names[0]
         self.default: str = default or first
@@ -66,6 +71,16 @@ class Desk:
                 moderator.load()
                 self._moderators[name] = moderator
             return self._moderators[name]
+
+    def warm(self) -> None:
+        """Load the default policy and what its first verdict would wait for, in a thread."""
+
+        def run() -> None:
+            # A policy that cannot be used says so to whoever chooses it.
+            with suppress(ModerationError):
+                self.moderator(self.default).moderate("W4rm up.")
+
+        threading.Thread(target=run, daemon=True).start()
 
     def dropdown(self, label: str = "Policy", **more: Any) -> gr.Dropdown:
         """A choice among the policies, that starts at the default one."""

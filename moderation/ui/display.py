@@ -54,7 +54,7 @@ def headline(found: Verdict, policy: Policy, *, ms: float) -> str:
         reasons.append("Not every step could judge: see the chain below.")
     why = "".join(f"<li>{look.text(reason)}</li>" for reason in reasons)
     return (
-        f'<section class="verdict {action}" aria-label="Verdict">{look.icon(action)}'
+        f'<section class="verdict is-{action}" aria-label="Verdict">{look.icon(action)}'
         f'<div><p class="word">{look.WORDS[action]}</p>'
         f'<p class="meaning">{look.MEANING[action]}</p></div>'
         f'<div class="took num">{_ms(ms)}<br>policy {look.text(policy.name)}</div>'
@@ -78,8 +78,8 @@ def bars(scores: Mapping[str, float], policy: Policy) -> str:
     )
     if others:
         told += (
-            f"<details{'' if acting else ' open'}><summary>{len(others)} that inform and do not "
-            f"act</summary>{_bars(others, scores, policy)}</details>"
+            f"<details{'' if acting else ' open'}><summary>Without a threshold: {len(others)}"
+            f"</summary>{_bars(others, scores, policy)}</details>"
         )
     return told
 
@@ -104,11 +104,12 @@ def _bars(names: Iterable[str], scores: Mapping[str, float], policy: Policy | No
             )
             told += f", {action} from {limit:g}"
         acts = called > Action.ALLOW
+        tone = f" is-{called}" if acts else ""
         rows.append(
             f'<span class="name{" acts" if acts else ""}">{look.words(name)}</span>'
-            f'<span class="bar {called if acts else ""}" role="img" aria-label="{look.text(told)}">'
+            f'<span class="bar{tone}" role="img" aria-label="{look.text(told)}">'
             f'<i style="width:{score:.2%}"></i>{ticks}</span>'
-            f'<span class="score {called if acts else ""}">{look.icon(called) if acts else ""}'
+            f'<span class="score{tone}">{look.icon(called) if acts else ""}'
             f"{score:.2f}</span>"
         )
     return f'<div class="bars">{"".join(rows)}</div>'
@@ -258,7 +259,7 @@ def _step(trace: StepTrace, spec: Step | None, stands_for: Mapping[str, str]) ->
         "skipped": '<circle cx="12" cy="12" r="8" stroke-dasharray="3.5 3.5"/>',
         "failed": look.ICONS[Action.REVIEW],
     }
-    tone = {"ran": "allow", "skipped": "", "failed": "block"}[trace.status]
+    tone = {"ran": "is-allow", "skipped": "", "failed": "is-block"}[trace.status]
     notes = [trace.filter]
     if spec is not None and spec.refines:
         notes.append(f"refines {spec.refines}")

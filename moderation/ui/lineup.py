@@ -14,9 +14,10 @@ from functools import cached_property
 from time import perf_counter
 from typing import Any
 
+from moderation import hub
 from moderation.content import Content, Part
 from moderation.engine import Moderator
-from moderation.errors import ModerationError
+from moderation.errors import ArtifactError, ModerationError
 from moderation.policy import Policy, Step, Thresholds
 from moderation.ui import display, look
 from moderation.verdict import Verdict
@@ -69,9 +70,19 @@ class Model:
 
     @cached_property
     def moderator(self) -> Moderator:
-        policy = Policy(name=self.key, steps=(self.step,), thresholds={})
-        moderator = Moderator(policy)
+        """With the model loaded.
+
+        Raises:
+            ModerationError: it cannot be loaded; says what to do.
+        """
+        moderator = Moderator(Policy(name=self.key, steps=(self.step,), thresholds={}))
+        # Looked for first: that a model is not there is no fault that belongs into a log.
+        for model in hub.needed(moderator):
+            if not model.server:
+                hub.locate(model)
         moderator.load()
+        for fault in moderator.faults().values():
+            raise ArtifactError(fault)
         return moderator
 
 
@@ -136,9 +147,10 @@ class Lineup:
     def _fault(self, model: Model) -> str:
         with self._lock:
             try:
-                return model.moderator.faults().get(model.step.name, "")
+                model.moderator  # noqa: B018  # loads it
             except ModerationError as error:
                 return str(error)
+            return ""
 
     def html(self, verdict: Verdict) -> str:
         """What each says about the content of `verdict`."""

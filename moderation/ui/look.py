@@ -5,6 +5,7 @@ here that takes text escapes it, one that takes HTML says so. Components for HTM
 `html`. Colours are CSS variables, so that one piece of HTML serves the light and the dark page:
 
     --allow --review --block     what an action looks like; `-soft` behind text, `-ink` for text
+    --tone --tone-soft --tone-ink  the same inside of .is-allow, .is-review and .is-block
     --page --card --ink --soft --line --grid
     --series-1 … --series-8      categories, steps and lines of a chart
 """
@@ -53,6 +54,15 @@ document.addEventListener("click", function (event) {
     });
   }
 });
+// On a phone the verdict stands below what was pressed.
+new MutationObserver(function (changes) {
+  if (window.innerWidth > 736) return;
+  for (const change of changes) {
+    const node = change.target.closest && change.target.closest("#check-result");
+    if (node && node.querySelector(".verdict, .notice.error"))
+      return node.scrollIntoView({ block: "start", behavior: "smooth" });
+  }
+}).observe(document.documentElement, { childList: true, subtree: true });
 </script>
 """
 """In the head of the page: no address of it goes to other sites, and what two buttons do."""
@@ -144,14 +154,13 @@ def words(category: str) -> str:
 
 def icon(action: Action) -> str:
     """HTML of the shape of `action`, in its colour; say the action in words beside it."""
-    return (
-        f'<svg class="icon {action}" viewBox="0 0 24 24" aria-hidden="true">{ICONS[action]}</svg>'
-    )
+    shape = f'viewBox="0 0 24 24" aria-hidden="true">{ICONS[action]}'
+    return f'<svg class="icon is-{action}" {shape}</svg>'
 
 
 def badge(action: Action) -> str:
     """HTML of `action` in a word, a shape and a colour."""
-    return f'<span class="badge {action}">{icon(action)}{WORDS[action]}</span>'
+    return f'<span class="badge is-{action}">{icon(action)}{WORDS[action]}</span>'
 
 
 def notice(title: str, told: str = "", *, todo: str = "", kind: str = "error") -> str:

@@ -48,18 +48,17 @@ def _ways(text: str, policy: str, image: str) -> Iterator[tuple[str, str, str, s
         given = f" -- {shlex.quote(text)}" if text else ""
         command = f"moderation check{options} --explain{given}"
     yield "cli", "Command line", command, "The exit status is 0, 3 or 4: allow, review, block."
-    body: dict[str, object] = {"text": _or_file(text, long)}
+    content: object = _or_file(text, long)
     if image:
-        parts: list[dict[str, str]] = [{"type": "text", "text": _or_file(text, long)}]
-        parts.append({"type": "image_url", "url": "data:image/png;base64,…"})
-        body = {"parts": parts if text else parts[1:]}
-    body["policy"] = policy
-    yield "http", "HTTP", _curl("/v1/moderate", body), "moderation serve"
+        parts = [{"type": "text", "text": _or_file(text, long)}] if text else []
+        content = [*parts, {"type": "image", "url": "data:image/png;base64,…"}]
+    body = {"content": content, "policy": policy}
+    yield "http", "HTTP", _curl("/v1/moderate", body), _serve(policy)
     yield (
         "openai",
         "OpenAI",
         _openai(text, image, long),
-        "moderation serve; the client is OpenAI's own, only the address differs.",
+        f"{_serve(policy)}; the client is OpenAI's own, only the address differs.",
     )
     yield (
         "perspective",
@@ -73,9 +72,13 @@ def _ways(text: str, policy: str, image: str) -> Iterator[tuple[str, str, str, s
                 "doNotStore": True,
             },
         ),
-        "moderation serve; the host is all that changes for a client of the Perspective API.",
+        f"{_serve(policy)}; the host is all that changes for a client of the Perspective API.",
     )
     yield "client", "This page", _client(text, policy, image, long), "pip install gradio_client"
+
+
+def _serve(policy: str) -> str:
+    return "moderation serve" + ("" if policy == "default" else f" --policy {policy}")
 
 
 def _or_file(text: str, long: bool) -> str:
