@@ -1,4 +1,4 @@
-"""The commands that make models and measure them: `train`, `evaluate`, `thresholds`, `predict`."""
+"""The commands that make models and measure them: `train`, `evaluate`, `thresholds`, `band`…"""
 
 from __future__ import annotations
 
@@ -224,6 +224,79 @@ def thresholds(
 
 
 @click.command()
+@_labelled_file
+@click.option(
+    "--traffic",
+    type=click.Path(path_type=Path),
+    help="Unlabelled texts as they come in: the cost is measured on these.",
+)
+@click.option(
+    "--positives",
+    type=float,
+    metavar="SHARE",
+    help="Without --traffic: weight DATA to this share of texts with a label.",
+)
+@click.option("--loss", default=0.003, show_default=True, help="AUC that may be lost.")
+@click.option("--share", default=0.2, show_default=True, help="Of the traffic, refined at most.")
+@click.option("--report", type=click.Path(path_type=Path), help="Write an HTML page.")
+@click.option("--json", "as_json", type=click.Path(path_type=Path), help="Write the numbers.")
+def band(
+    system: str,
+    data: Path,
+    plugins: Sequence[str],
+    threads: int | None,
+    traffic: Path | None,
+    positives: float | None,
+    loss: float,
+    share: float,
+    report: Path | None,
+    as_json: Path | None,
+    **columns: Any,
+) -> None:
+    """Choose the band of a policy's cascade: which texts the refining step has to read.
+
+    \b
+    moderation band my-policy.yaml comments.csv --traffic yesterday.csv --report band.html
+    moderation band my-policy.yaml comments.csv --positives .05
+
+    Prints the cheapest band that loses no more than --loss of any label's AUC against always
+    refining, and none of its positives at the block threshold. Needs the extra `train`.
+    """
+    from moderation import display
+    from moderation import evaluation as e
+    from moderation.evaluation import band_page, terminal
+    from moderation.evaluation.labelled import read_columns
+
+    _writable(report, as_json)
+    if traffic is not None and positives is not None:
+        raise click.UsageError("give --traffic or --positives: both say what comes in")
+    cascade = e.Cascade(system, plugins)
+    rows, _ = terminal.read_parts(
+        cascade, data, slices=(), spans=None, train=None, fit=False, **columns
+    )
+    texts: list[str] = []
+    if traffic is not None:
+        found = read_columns(traffic, text=columns["text"], labels=(), target=None, split=None)
+        texts = [text for text in found.texts if text.strip()]
+    with terminal.progress("texts", len(rows) + len(texts)) as advance:
+        choice = e.choose_band(
+            cascade,
+            rows,
+            traffic=texts,
+            traffic_name=traffic.name if traffic else "",
+            positives=positives,
+            goals=e.Goals(loss, share),
+            advance=advance,
+        )
+    band_page.show(choice, display.console())
+    click.echo(choice.as_yaml(), nl=False)
+    if report:
+        _written(report, lambda: e.write_bands(choice, report))
+    if as_json:
+        _written(as_json, lambda: choice.write_json(as_json))
+
+
+@click.command()
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.argument("text")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each model.")
@@ -310,4 +383,4 @@ def _written(file: Path, write: Callable[[], None]) -> None:
     click.echo(f"wrote {file}", err=True)
 
 
-COMMANDS: tuple[click.Command, ...] = (train, evaluate, thresholds, predict, data)
+COMMANDS: tuple[click.Command, ...] = (train, evaluate, thresholds, band, predict, data)

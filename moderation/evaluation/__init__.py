@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 from moderation.errors import MissingExtraError
 
 if TYPE_CHECKING:
+    from moderation.evaluation.band import BandChoice, Cascade, Goals, choose_band
+    from moderation.evaluation.band_page import write_bands
     from moderation.evaluation.evaluation import Evaluation, evaluate
     from moderation.evaluation.inspection import Inspection, inspect, write_inspection
     from moderation.evaluation.labelled import Labelled, read_labelled
@@ -27,23 +29,30 @@ if TYPE_CHECKING:
     from moderation.evaluation.thresholds import Choice, Goal, choose
 
 __all__ = [
+    "BandChoice",
+    "Cascade",
     "Choice",
     "Evaluation",
     "Goal",
+    "Goals",
     "Inspection",
     "Labelled",
     "System",
     "choose",
+    "choose_band",
     "evaluate",
     "inspect",
     "open_system",
     "read_labelled",
     "report_run",
+    "write_bands",
     "write_inspection",
     "write_report",
 ]
 
 _HOMES = {
+    "band": ("BandChoice", "Cascade", "Goals", "choose_band"),
+    "band_page": ("write_bands",),
     "evaluation": ("Evaluation", "evaluate"),
     "inspection": ("Inspection", "inspect", "write_inspection"),
     "labelled": ("Labelled", "read_labelled"),

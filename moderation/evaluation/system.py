@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,8 @@ from moderation.evaluation.labelled import Task
 from moderation.evaluation.prediction import model_folder
 from moderation.filters.classifier import ClassifierFilter
 from moderation.models import Classifier
-from moderation.policy import shipped_policies
+from moderation.policy import Policy, shipped_policies
+from moderation.verdict import Verdict
 
 CHUNK = 256
 
@@ -89,7 +90,7 @@ class PolicySystem(System):
     task: Task = "multi_label"
     points = True
 
-    def __init__(self, policy: str | Path, plugins: Sequence[Any] = ()) -> None:
+    def __init__(self, policy: Policy | str | Path, plugins: Sequence[Any] = ()) -> None:
         self.moderator = Moderator(policy, plugins=plugins)
         self.moderator.load()
         self.name = self.moderator.policy.name
@@ -97,7 +98,7 @@ class PolicySystem(System):
         steps = [each for step in self.moderator.steps for each in step.line()]
         reported = {name for step in steps for name in step.categories}
         if not reported:
-            raise ConfigError("no step of it reports a category", where=str(policy))
+            raise ConfigError("no step of it reports a category", where=self.name)
         self.thresholds = {
             category: limits.model_dump(exclude_none=True)
             for category, limits in self.moderator.policy.thresholds.items()
@@ -116,13 +117,16 @@ class PolicySystem(System):
         for place, verdict in enumerate(verdicts):
             scores[place] = [verdict.scores.get(label, 0.0) for label in self.labels]
             spans.append(verdict.spans())
-            gaps.update(
-                f"step {trace.step} {trace.status}: {trace.reason}"
-                for trace in verdict.trace
-                if trace.status == "failed" or trace.reason == "language"
-            )
+            gaps.update(gaps_of(verdict))
             advance(1)
         return Scored(scores, spans, gaps)
+
+
+def gaps_of(verdict: Verdict) -> Iterator[str]:
+    """Why steps gave no score: they failed, or do not read the language."""
+    for trace in verdict.trace:
+        if trace.status == "failed" or trace.reason == "language":
+            yield f"step {trace.step} {trace.status}: {trace.reason}"
 
 
 def open_system(
