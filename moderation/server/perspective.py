@@ -56,6 +56,8 @@ _DECISION = "rejected"
 _NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}", re.ASCII)
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(?:[-_][A-Za-z0-9]{1,8}){0,4}", re.ASCII)
 _LATIN_TOP = 0x24F
+_SCRIPT_ONLY = "xx"
+"""What the identifier calls a script that it knows and of which it knows no language."""
 
 
 class _Message(BaseModel):
@@ -228,7 +230,7 @@ def plan(request: AnalyzeCommentRequest, moderator: Moderator) -> Plan:
         raise _empty()
     part = Part("text", seen.text)
     codes = _codes(request.languages)
-    detected = [part.language] if part.language is not None else []
+    detected = _detected(part)
 
     spoken = {name: _spoken(moderator, name) for name in attributes}
     used = [code.replace("_", "-").split("-", 1)[0].lower() for code in codes] or list(detected)
@@ -722,8 +724,11 @@ def _score(value: float) -> dict[str, Any]:
 
 
 def _suggested(request: SuggestCommentScoreRequest) -> tuple[list[dict[str, Any]], list[str]]:
-    language = Part("text", _seen(request.comment).text).language
-    return suggested(request), [language] if language else []
+    return suggested(request), _detected(Part("text", _seen(request.comment).text))
+
+
+def _detected(part: Part) -> list[str]:
+    return [part.language] if part.language and part.language != _SCRIPT_ONLY else []
 
 
 def discovery(root: str) -> dict[str, Any]:

@@ -1,0 +1,38 @@
+"""The service in this process, on a port of its own: what clients that only know HTTP talk to."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from moderation.server.access import Protocol
+from moderation.server.app import Settings, create_app
+
+WAIT = 60.0
+"""Seconds that anything may take on a machine that is busy."""
+
+
+@contextmanager
+def hosted(settings: Settings) -> Iterator[str]:
+    """Its address while it runs, once every policy is loaded."""
+    app = create_app(settings)
+    server = uvicorn.Server(
+        uvicorn.Config(app, http=Protocol, loop="asyncio", ws="none", log_config=None)
+    )
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        end = time.monotonic() + WAIT
+        while not server.started or app.state.service.not_ready():
+            assert thread.is_alive(), "the service did not start"
+            assert time.monotonic() < end, "the service did not get ready"
+            time.sleep(0.02)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(WAIT)
