@@ -1,75 +1,12 @@
-"""The service as people run it: a process, a free port, real clients."""
+"""Services to talk to."""
 
 from __future__ import annotations
 
-import json
-import re
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
-
-WAIT = 60.0
-"""Seconds that anything may take on a machine that is busy."""
-
-
-class Running:
-    """A `moderation serve` of its own; what it logs goes to a file."""
-
-    def __init__(self, log: Path, *options: str, env: dict[str, str] | None = None) -> None:
-        self.log = log
-        with log.open("wb") as stream:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "moderation", "serve", "--port", "0", *options],
-                stderr=stream,
-                env=env,
-            )
-        self.url = ""
-        self._until(self._listens)
-
-    def _listens(self) -> bool:
-        assert self.process.poll() is None, self.log.read_text()
-        found = re.search(r"running on (http://[\d.:]+)", self.log.read_text())
-        if found:
-            self.url = found[1]
-        return bool(found)
-
-    def until_ready(self) -> Running:
-        self._until(lambda: httpx.get(f"{self.url}/ready").status_code == 200)
-        return self
-
-    def _until(self, condition: Callable[[], bool]) -> None:
-        end = time.monotonic() + WAIT
-        while not condition():
-            assert time.monotonic() < end, self.log.read_text()
-            time.sleep(0.05)
-
-    def post(self, path: str, body: Any, **options: Any) -> httpx.Response:
-        return httpx.post(f"{self.url}{path}", json=body, timeout=WAIT, **options)
-
-    def get(self, path: str, **options: Any) -> httpx.Response:
-        return httpx.get(f"{self.url}{path}", timeout=WAIT, **options)
-
-    def logged(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
-
-    def terminate(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-
-    def stop(self) -> int:
-        if self.process.poll() is None:
-            self.terminate()
-        try:
-            return self.process.wait(WAIT)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            raise
+from running import Running
 
 
 @pytest.fixture(scope="session")
