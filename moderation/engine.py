@@ -271,7 +271,13 @@ class Moderator:
     def _in_band(self, step: _LoadedStep, case: _Case) -> bool:
         low, high = step.spec.between
         said = case.said.get(step.spec.refines or "", {})
-        return any(low <= score <= high for name, score in said.items() if name in step.categories)
+        # A step whose model is missing cannot say what it would have reported. Taken for sure, the
+        # verdict would hide that nobody looked again.
+        return any(
+            low <= score <= high
+            for name, score in said.items()
+            if name in step.categories or not step.categories
+        )
 
     def _settled(self, case: _Case) -> dict[str, float]:
         """Scores that no later step is going to replace: only these may end the chain early."""
