@@ -228,6 +228,12 @@ class BandChoice:
                 found.append(row)
         return found
 
+    def widening(self) -> list[dict[str, Any]]:
+        """Bands that end as the chosen one does and begin lower and lower."""
+        high = (self.chosen or self.nearest)["between"][1]
+        rows = [row for row in self.numbers["bands"] if row["between"][1] == high]
+        return sorted(rows, key=lambda row: -float(row["between"][0]))
+
     def write_json(self, path: str | Path) -> None:
         Path(path).write_text(json.dumps(self.numbers, indent=1) + "\n", encoding="utf-8")
 
@@ -251,10 +257,13 @@ class BandChoice:
 
 
 def _told(row: Mapping[str, Any]) -> str:
-    label = row["worst label"]
+    told = f"reads {row['read']:.1%}, "
+    if row["worst loss"] > 0:
+        told += f"loses {row['worst loss']:.4f} of AUC at most ({row['worst label']}), "
+    else:
+        told += "loses no AUC, "
     less = row["blocked less"]
-    told = f"reads {row['read']:.1%}; AUC at most {row['worst loss']:+.4f} worse ({label})"
-    return told + (f"; {less} fewer blocked" if less else "; blocks no fewer positives")
+    return told + (f"blocks {less:,} positives fewer" if less else "blocks no fewer positives")
 
 
 def choose_band(

@@ -98,7 +98,8 @@ def page(choice: BandChoice) -> Page:
         ),
         result.figure(
             areas(choice),
-            "The bands of the lower edge above, label by label: left never refined, right always.",
+            "Label by label: never refined, then bands that end as the chosen one does and begin "
+            "lower and lower, then always refined.",
         ),
     )
     result.section("bands", "Bands", *_bands(choice))
@@ -201,7 +202,7 @@ def losses(choice: BandChoice) -> Figure:
 def areas(choice: BandChoice) -> Figure:
     """AUC by cost, a line for each label that the band was chosen by."""
     numbers = choice.numbers
-    rows = [numbers["never"], *choice.frontier(), numbers["always"]]
+    rows = [numbers["never"], *choice.widening(), numbers["always"]]
     labels = [label for label, each in numbers["labels"].items() if each["binding"]]
     return {
         "data": [
