@@ -162,7 +162,7 @@ class Kept:
                 for place, each in enumerate(self._lines[name]):
                     taken = [theirs[c] for c in each.categories if c in theirs]
                     replaced = np.flatnonzero(ran & (self._by[name][:rows] == place))
-                    counted[step.refines][np.ix_(replaced, taken)] = np.nan
+                    counted[step.refines][np.ix_(replaced, np.asarray(taken, np.intp))] = np.nan
             last = self._lines[name][-1].on_error
             if last in ("review", "block"):
                 failed = due & (did & _OWED > 0) & (did & _RAN == 0)
@@ -206,7 +206,8 @@ class Kept:
         theirs = self._columns[spec.refines]
         columns = [theirs[c] for c in self._steps[name].categories if c in theirs]
         said = self._said[spec.refines][: self._count, columns]
-        return ((low <= said) & (said <= high)).any(axis=1)
+        inside: Rows = np.asarray((low <= said) & (said <= high)).any(axis=1)
+        return inside
 
     def _settled(
         self,
@@ -225,7 +226,7 @@ class Kept:
                 taken = [theirs[c] for c in self._steps[refiner].categories if c in theirs]
                 open_ = np.flatnonzero(self._in_band(refiner))
                 settled[name] = settled[name].copy()
-                settled[name][np.ix_(open_, taken)] = np.nan
+                settled[name][np.ix_(open_, np.asarray(taken, np.intp))] = np.nan
         return self._highest(done, settled)
 
     def _highest(self, names: Collection[str], said: Mapping[str, Scores]) -> Scores:

@@ -247,7 +247,7 @@ def policies(draw: st.DrawFn) -> Policy:
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_replayed_actions_are_those_of_the_engine(data: st.DataObject) -> None:
     base = data.draw(policies())
