@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -128,6 +129,9 @@ def serve(settings: Settings, *, host: str, port: int, log_level: str = "info") 
     """
     app = create_app(settings)
     log_to(sys.stderr, log_level)
+    # uvicorn sends itself the signal again when all is done: being told to stop is no failure.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(0))
     uvicorn.run(
         app,
         host=host,

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 
@@ -18,11 +19,11 @@ WAIT = 60.0
 
 
 @contextmanager
-def hosted(settings: Settings) -> Iterator[str]:
-    """Its address while it runs, once every policy is loaded."""
+def hosted(settings: Settings, **options: Any) -> Iterator[str]:
+    """Its address while it runs, once every policy is loaded; `options` are uvicorn's."""
     app = create_app(settings)
     server = uvicorn.Server(
-        uvicorn.Config(app, http=Protocol, loop="asyncio", ws="none", log_config=None)
+        uvicorn.Config(app, http=Protocol, loop="asyncio", ws="none", log_config=None, **options)
     )
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
@@ -33,6 +34,7 @@ def hosted(settings: Settings) -> Iterator[str]:
             assert thread.is_alive(), "the service did not start"
             assert time.monotonic() < end, "the service did not get ready"
             time.sleep(0.02)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        scheme = "https" if options.get("ssl_certfile") else "http"
+        yield f"{scheme}://127.0.0.1:{listening.getsockname()[1]}"
         server.should_exit = True
         thread.join(WAIT)
