@@ -46,8 +46,8 @@ def build(
                 batch.tab(desk)
             with gr.Tab("Policy", id="policy"):
                 policy.tab(desk)
-            with gr.Tab("Models", id="models"):
-                models.tab(desk)
+            with gr.Tab("Models", id="models") as here:
+                models.tab(desk, here)
         page.unload(desk.forget)
     desk.warm()
     return page

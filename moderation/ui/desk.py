@@ -61,15 +61,22 @@ class Desk:
         Raises:
             ModerationError: there is no such policy, or it cannot be used; says what to do.
         """
+        moderator = self.unloaded(name)
+        moderator.load()  # at once where it has been loaded
+        return moderator
+
+    def unloaded(self, name: str) -> Moderator:
+        """The same, whether or not it has been loaded.
+
+        Raises: as `moderator`.
+        """
         if name not in self._sources:
             raise ConfigError(
                 f"no policy named {name[:60]!r} on the page; {did_you_mean(name[:60], self.names)}"
             )
         with self._lock:
             if name not in self._moderators:
-                moderator = Moderator(self._sources[name], plugins=self.plugins)
-                moderator.load()
-                self._moderators[name] = moderator
+                self._moderators[name] = Moderator(self._sources[name], plugins=self.plugins)
             return self._moderators[name]
 
     def warm(self) -> None:
