@@ -30,8 +30,9 @@ from moderation.server.service import Limits, Service
 TEXT_BODY = 1_000_000
 """Bytes of a request, unless a served policy reads images."""
 UI_PATH = "/ui"
-GRACE = 60
-"""Seconds that requests in progress are given when the service is told to stop."""
+GRACE = 35
+"""Seconds that requests in progress are given when the service is told to stop: `Limits.answer` and
+a little. Only a browser with the page open takes them all."""
 
 
 class Settings(BaseModel):
@@ -165,7 +166,7 @@ def _mount_page(app: FastAPI, settings: Settings) -> Face:
 
     @app.get("/", include_in_schema=False)
     async def front() -> RedirectResponse:
-        return RedirectResponse(UI_PATH)
+        return RedirectResponse(f"{UI_PATH}/")
 
     return Face("page", (UI_PATH,), native.FACE.error, keys="basic", streams=True)
 

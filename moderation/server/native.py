@@ -133,7 +133,7 @@ FACE = Face(
         "/openapi.json",
     ),
     error=_error,
-    open_paths=frozenset({"/health", "/ready", "/docs", "/openapi.json"}),
+    open_paths=frozenset({"/", "/health", "/ready", "/docs", "/openapi.json"}),
 )
 
 _ERROR = {
