@@ -183,7 +183,7 @@ def _model(name: str, used: Used) -> str:
         + " · ".join(look.text(each) for each in (size, found.licence) if each)
         + "</p>"
     ]
-    where = "in the package" if shipped else "" if found.missing else found.where
+    where = "" if found.missing else "in the package" if shipped else found.where
     if where:
         lines.append(f"<p>From: {look.text(where)}</p>")
     if found.missing:
@@ -288,7 +288,8 @@ def _measured(card: ModelCard, test: Mapping[str, Any]) -> str:
     chart = charts.svg(plots.dots(ranked, "AUC"), "Area under the ROC curve, 95 % intervals")
     return (
         '<section class="panel"><h2>Measured on texts held out of training</h2>'
-        f'<div class="pair measured"><div>{chart}</div><div>{look.table(head, rows)}{told}</div></div>'
+        f'<div class="pair measured"><div>{chart}</div>'
+        f"<div>{look.table(head, rows)}{told}</div></div>"
         "</section>"
     )
 
