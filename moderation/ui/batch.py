@@ -42,8 +42,8 @@ CSS = Path(__file__).with_name("batch.css").read_text(encoding="utf-8")
 
 EMPTY = look.empty(
     "No file yet",
-    "Drop a CSV, JSON-lines or Parquet file, choose the column of texts, and run it. It is judged "
-    "on this machine; nothing of it is kept when you leave.",
+    "Drop a file of up to 100 MB and 200,000 rows, choose the column of texts, and run it. It is "
+    "judged on this machine, and nothing of it is kept when you leave.",
 )
 
 
@@ -70,11 +70,9 @@ def tab(desk: Desk) -> None:
     """Lay out the tab inside of the Blocks that are open."""
     state = held(desk)
     look.html(f"<style>{CSS}</style>", visible="hidden")
-    with gr.Row(equal_height=False):
+    with gr.Row(equal_height=False, elem_id="batch-tab"):
         with gr.Column(scale=4, min_width=300):
-            file = gr.File(
-                label="File: CSV, JSON lines or Parquet, up to 100 MB", height=150, buttons=[]
-            )
+            file = gr.File(label="CSV, JSON lines or Parquet", height=150, buttons=[])
             column = gr.Dropdown(
                 [],
                 label="Column with the texts",
@@ -101,6 +99,11 @@ def tab(desk: Desk) -> None:
             status = look.html(EMPTY, elem_id="batch-status")
             charts = look.html(elem_id="batch-charts")
     with gr.Column(visible=False) as results:
+        with gr.Row(elem_id="batch-download"):
+            form = gr.Radio(list(FORMATS), value="CSV", label="Download as", min_width=220)
+            download = gr.DownloadButton(
+                "Download the verdicts", min_width=180, elem_id="batch-save"
+            )
         with gr.Row(elem_id="batch-filter"):
             only = gr.Dropdown(
                 list(ONLY), value="all", label="Show", filterable=False, min_width=120
@@ -118,11 +121,6 @@ def tab(desk: Desk) -> None:
             before = gr.Button("Previous", size="sm", min_width=90)
             page = gr.Number(1, label="Page", precision=0, minimum=1, min_width=80)
             after = gr.Button("Next", size="sm", min_width=90)
-        with gr.Row(elem_id="batch-download"):
-            form = gr.Radio(list(FORMATS), value="CSV", label="Download as", min_width=220)
-            download = gr.DownloadButton(
-                "Download the verdicts", min_width=180, elem_id="batch-save"
-            )
 
     def opened(path: str | None, now: Held) -> tuple[Any, ...]:
         """Reads a file; says its columns and what was noticed."""
@@ -246,7 +244,7 @@ def tab(desk: Desk) -> None:
             raise gr.Error(str(error), print_exception=False) from None
 
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
-    opening = {"show_progress": "minimal", "api_name": "batch_open"}
+    opening: dict[str, Any] = {"show_progress": "minimal", "api_name": "batch_open"}
     fresh = [state, column, charts, results, status]
     file.upload(opened, [file, state], fresh, **opening)
     file.clear(opened, [file, state], fresh, api_visibility="private")

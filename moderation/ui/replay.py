@@ -42,6 +42,35 @@ class Replayed(NamedTuple):
         return {category: score for category, score in found if score == score}  # NaN is not
 
 
+class Quality(NamedTuple):
+    """How well what was flagged agrees with labels: counts of texts.
+
+    `hits` were flagged and should be, `flagged` were, `positives` should be, of `rows` known.
+    """
+
+    hits: int
+    flagged: int
+    positives: int
+    rows: int
+
+    @classmethod
+    def of(cls, flagged: Rows, labels: Scores) -> Quality:
+        """`labels` are from 0 to 1, positive from 0.5, NaN where nothing is known."""
+        known = ~np.isnan(labels)
+        said, truth = flagged[known], labels[known] >= 0.5
+        return cls(int((said & truth).sum()), int(said.sum()), int(truth.sum()), int(known.sum()))
+
+    @property
+    def precision(self) -> float:
+        """The share of what was flagged that should be; NaN where nothing was."""
+        return self.hits / self.flagged if self.flagged else float("nan")
+
+    @property
+    def recall(self) -> float:
+        """The share of what should be flagged that was; NaN where nothing should."""
+        return self.hits / self.positives if self.positives else float("nan")
+
+
 class Kept:
     """What every step of a policy said about texts: numbers only, none of the texts.
 
@@ -206,7 +235,7 @@ class Kept:
         theirs = self._columns[spec.refines]
         columns = [theirs[c] for c in self._steps[name].categories if c in theirs]
         said = self._said[spec.refines][: self._count, columns]
-        inside: Rows = np.asarray((low <= said) & (said <= high)).any(axis=1)
+        inside: Rows = np.any((low <= said) & (said <= high), axis=1)
         return inside
 
     def _settled(

@@ -19,7 +19,7 @@ from moderation.verdict import Action
 SLICE = 0.4
 """Seconds of work between two looks at the clock and at the wish to stop."""
 
-PAGE = 50
+PAGE = 25
 """Rows that go to the browser at a time."""
 
 Order = Literal["file", "severe", "disagree"] | str
@@ -110,6 +110,13 @@ class Run:
     def found(self) -> list[Replayed]:
         """The scores of each side; to be asked for when `judge` has ended."""
         return [side.kept.replay(side.moderator.policy) for side in self.sides]
+
+    @cached_property
+    def labels(self) -> dict[str, NDArray[np.float64]]:
+        """Columns of labels by the category that they are named as; see `Table.labels`."""
+        categories = dict.fromkeys(c for side in self.sides for c in side.kept.categories)
+        found = self.table.labels(list(categories))
+        return {name: np.asarray(values[: self.done]) for name, values in found.items()}
 
     @cached_property
     def disagreement(self) -> NDArray[np.float64]:
