@@ -368,6 +368,91 @@ def data_report(
         _written(as_json, lambda: found.write_json(as_json))
 
 
+@click.command(name="migrate-thresholds")
+@click.argument("system", metavar="MODEL|POLICY")
+@click.argument("data", type=click.Path(path_type=Path))
+@plugin_option
+@click.option("--text", multiple=True, default=("text",), show_default=True, metavar="COLUMN")
+@click.option(
+    "--review",
+    "reviews",
+    multiple=True,
+    metavar="NAME=SCORE",
+    help="The old service's score from which texts went to review; repeatable.",
+)
+@click.option(
+    "--block",
+    "blocks",
+    multiple=True,
+    metavar="NAME=SCORE",
+    help="The old service's score from which texts were refused; repeatable.",
+)
+@click.option(
+    "--scores",
+    multiple=True,
+    metavar="NAME=COLUMN",
+    help="The column of a name's old scores.  [default: the column of that name]",
+)
+@click.option("--report", type=click.Path(path_type=Path), help="Write an HTML page.")
+@click.option(
+    "--changed",
+    type=click.Path(path_type=Path),
+    help="Write the texts that change sides, as JSON lines.",
+)
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="Write the thresholds.")
+@click.option("--threads", type=click.IntRange(min=1), help="Cores for one model.  [default: all]")
+def migrate_thresholds(
+    system: str,
+    data: Path,
+    plugins: Sequence[str],
+    text: Sequence[str],
+    reviews: Sequence[str],
+    blocks: Sequence[str],
+    scores: Sequence[str],
+    report: Path | None,
+    changed: Path | None,
+    output: Path | None,
+    threads: int | None,
+) -> None:
+    """Choose thresholds that flag as many texts as another service's did.
+
+    \b
+    moderation migrate-thresholds perspective log.csv --review TOXICITY=.8 --report moving.html
+    moderation migrate-thresholds default log.jsonl --block harassment=.7 --scores harassment=score
+
+    DATA holds texts with the scores that the old service gave, as CSV, TSV, JSON lines or Parquet.
+    NAME is an attribute of Perspective, a category of OpenAI or one of ours. Prints the thresholds
+    as a policy has them. Needs the extra `train`.
+    """
+    from moderation import evaluation as e
+    from moderation.evaluation import migration, terminal
+
+    _writable(report, changed, output)
+    if not reviews and not blocks:
+        raise click.UsageError("give an old threshold: --review NAME=SCORE or --block NAME=SCORE")
+    wanted = [migration.Old.read(each, "review") for each in reviews]
+    wanted += [migration.Old.read(each, "block") for each in blocks]
+    measured = e.open_system(system, plugins=plugins, threads=threads)
+    named = terminal.pairs(scores, "--scores")
+    columns = {each.name: named.get(each.name, each.name) for each in wanted}
+    if unused := sorted(named.keys() - columns.keys()):
+        raise click.UsageError(f"--scores {unused[0]}: give its old threshold too")
+    found = migration.read_scores(data, columns, text=text)
+    if found.blank:
+        click.echo(f"moderation: {found.blank:,} rows without a text are left out", err=True)
+    with terminal.progress("texts", len(found.texts)) as advance:
+        moves, gaps = migration.migrate(measured, found, wanted, advance)
+    for gap, count in gaps.items():
+        click.echo(f"moderation: no score for {count:,} texts: {gap}", err=True)
+    click.echo(migration.as_yaml(moves), nl=False)
+    if output:
+        _written(output, lambda: migration.write_yaml(moves, output))
+    if report:
+        _written(report, lambda: migration.write_page(moves, found, measured, report))
+    if changed:
+        _written(changed, lambda: migration.write_changed(moves, found, changed))
+
+
 def _writable(*files: Path | None) -> None:
     """Said before the work is done, not after."""
     for file in files:
@@ -383,4 +468,12 @@ def _written(file: Path, write: Callable[[], None]) -> None:
     click.echo(f"wrote {file}", err=True)
 
 
-COMMANDS: tuple[click.Command, ...] = (train, evaluate, thresholds, band, predict, data)
+COMMANDS: tuple[click.Command, ...] = (
+    train,
+    evaluate,
+    thresholds,
+    band,
+    migrate_thresholds,
+    predict,
+    data,
+)
