@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from moderation.ui import batch, check, look, models, policy
+from moderation.ui import batch, check, lineup, look, models, policy
 from moderation.ui.desk import Desk
 
 if TYPE_CHECKING:
@@ -34,9 +34,10 @@ def build(
     Raises:
         ConfigError: `default` is none of them.
     """
-    with gr.Blocks(
+    page = gr.Blocks(
         title="moderation", analytics_enabled=False, fill_width=True, delete_cache=(300, KEPT)
-    ) as page:
+    )
+    with page:
         desk = Desk(policies, default=default, plugins=plugins)
         look.html(look.masthead(), elem_id="masthead")
         with gr.Tabs(elem_id="tabs"):
@@ -61,6 +62,7 @@ def launch(
     `host` and `port` are GRADIO_SERVER_NAME and GRADIO_SERVER_PORT, or 127.0.0.1:7860, unless
     given.
     """
+    lineup.fetch_named()
     page.launch(
         server_name=host,
         server_port=port,
@@ -81,7 +83,7 @@ def launch(
 
 def mount(app: FastAPI, path: str = "/", *, page: gr.Blocks | None = None) -> FastAPI:
     """Serve the page under `path` of another application, beside its own routes."""
-    return gr.mount_gradio_app(
+    mounted: FastAPI = gr.mount_gradio_app(
         app,
         page or build(),
         path,
@@ -95,3 +97,4 @@ def mount(app: FastAPI, path: str = "/", *, page: gr.Blocks | None = None) -> Fa
         css=look.CSS,
         head=look.HEAD,
     )
+    return mounted

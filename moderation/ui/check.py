@@ -133,8 +133,9 @@ def tab(desk: Desk) -> None:
             found = _check(desk, text, image, policy)
         except _Trouble as trouble:
             return trouble.html, "", None, policy
-        told = look.notice(found.note, kind="info") if found.note else ""
-        told += display.verdict(found.verdict, desk.moderator(found.policy).policy, ms=found.ms)
+        told = display.verdict(
+            found.verdict, desk.moderator(found.policy).policy, ms=found.ms, note=found.note
+        )
         name = Path(image).name if image else ""
         return told, snippets.code(text or "", found.policy, name), found.verdict, found.policy
 
@@ -210,7 +211,7 @@ def _check(desk: Desk, text: str | None, image: str | None, policy: str) -> Chec
         note = ""
         if image and not any("image" in each.kinds for s in moderator.steps for each in s.line()):
             if FOR_PICTURES in desk.names:
-                note = f"{policy} reads no pictures, so {FOR_PICTURES} has judged"
+                note = f"The policy {policy} reads no pictures, so {FOR_PICTURES} has judged."
                 policy = FOR_PICTURES
                 moderator = desk.moderator(policy)
             else:

@@ -85,7 +85,7 @@ class Desk:
         def run() -> None:
             # A policy that cannot be used says so to whoever chooses it.
             with suppress(ModerationError):
-                self.moderator(self.default).moderate("W4rm up.")
+                self.moderator(self.default).moderate("n0w w.a.r.m, pl3ase")
 
         threading.Thread(target=run, daemon=True).start()
 

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterable, Mapping
 from io import BytesIO
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moderation.policy import Policy, Step
@@ -30,15 +31,20 @@ PLACES = 20
 WIDTH = 880
 """Pixels of a picture's longer side on the page."""
 
+_ADDS = {"ocr": "ocr", "blip": "caption"}
+
 SAID = 3
 """Scores that a step of the chain is shown with."""
 
 
-def verdict(found: Verdict, policy: Policy, *, ms: float) -> str:
-    """The verdict at length: the action, the scores, the words, the picture and the chain."""
+def verdict(found: Verdict, policy: Policy, *, ms: float, note: str = "") -> str:
+    """The verdict at length: the action, the scores, the words, the picture and the chain.
+
+    `note` is said beside what led to the action.
+    """
     return "".join(
         (
-            headline(found, policy, ms=ms),
+            headline(found, policy, ms=ms, note=note),
             _panel("What was read", _parts(found)),
             _panel("Scores against the thresholds of the policy", bars(found.scores, policy)),
             _panel("The chain as it ran", _chain(found, policy)),
@@ -46,12 +52,14 @@ def verdict(found: Verdict, policy: Policy, *, ms: float) -> str:
     )
 
 
-def headline(found: Verdict, policy: Policy, *, ms: float) -> str:
+def headline(found: Verdict, policy: Policy, *, ms: float, note: str = "") -> str:
     """The action in a word, a shape and a colour, and what led to it."""
     action = found.action
     reasons = [*map(_reason, found.reasons)]
     if found.degraded:
         reasons.append("Not every step could judge: see the chain below.")
+    if note:
+        reasons.append(note)
     why = "".join(f"<li>{look.text(reason)}</li>" for reason in reasons)
     return (
         f'<section class="verdict is-{action}" aria-label="Verdict">{look.icon(action)}'
@@ -240,20 +248,36 @@ def _chain(found: Verdict, policy: Policy) -> str:
         each.name: step.name for step in policy.steps for each in step.line() if each is not step
     }
     by_name = {each.name: each for step in policy.steps for each in step.line()}
-    items = "".join(_step(trace, by_name.get(trace.step), stands_for) for trace in found.trace)
+    items = "".join(
+        _step(trace, by_name.get(trace.step), stands_for, _added(found, trace))
+        for trace in found.trace
+    )
     return f'<ol class="chain">{items}</ol>'
 
 
-def _step(trace: StepTrace, spec: Step | None, stands_for: Mapping[str, str]) -> str:
+def _added(found: Verdict, trace: StepTrace) -> str:
+    """What a step added to the content, in words; empty where that is not its business."""
+    texts = [part.text for part in found.parts if part.kind == _ADDS.get(trace.filter)]
+    if trace.filter == "ocr":
+        words = sum(len(text.split()) for text in texts)
+        return f"read {words:,} words" if words else "read no words"
+    return " / ".join(texts)
+
+
+def _step(trace: StepTrace, spec: Step | None, stands_for: Mapping[str, str], added: str) -> str:
     if trace.status == "ran":
         # A word list is sure of what it finds: only a model has low scores that say nothing.
         high = sorted(trace.scores.items(), key=lambda item: -item[1])
         said = [f"{look.words(name)} {score:.2f}" for name, score in high if score >= 0.1][:SAID]
-        told = ", ".join(said) or ("nothing above 0.1" if trace.scores else "found nothing")
+        told = (
+            ", ".join(said)
+            or look.text(_cut(added))
+            or ("nothing above 0.1" if trace.scores else "found nothing")
+        )
         if trace.reason:
             told += f" · {look.text(trace.reason)}"
     else:
-        told = look.text(skipped_because(trace.reason))
+        told = _folded(f"{trace.status}: {skipped_because(trace.reason)}")
     shapes = {
         "ran": '<circle cx="12" cy="12" r="9" fill="currentColor" stroke="none"/>',
         "skipped": '<circle cx="12" cy="12" r="8" stroke-dasharray="3.5 3.5"/>',
@@ -265,15 +289,23 @@ def _step(trace: StepTrace, spec: Step | None, stands_for: Mapping[str, str]) ->
         notes.append(f"refines {spec.refines}")
     if trace.step in stands_for:
         notes.append(f"stands in for {stands_for[trace.step]}")
-    status = "" if trace.status == "ran" else f"{trace.status}: "
-    took = f'<span class="ms">{_ms(trace.ms)}</span>' if trace.status != "skipped" else ""
+    took = f'<span class="ms">{_ms(trace.ms)}</span>' if trace.ms else ""
     return (
         f'<li class="{trace.status}"><div class="top"><svg class="icon {tone}" '
         f'viewBox="0 0 24 24" aria-hidden="true">{shapes[trace.status]}</svg>'
         f"{look.text(trace.step)}{took}</div>"
         f'<p class="state">{look.text(" · ".join(notes))}</p>'
-        f'<p class="said">{status}{told}</p></li>'
+        f'<div class="said">{told}</div></li>'
     )
+
+
+def _folded(told: str) -> str:
+    """A long reason behind its beginning."""
+    told = told.replace(str(Path.home()), "~")
+    if len(told) <= 90:
+        return look.text(told)
+    head = ":".join(told.split(":", 2)[:2])
+    return f"<details><summary>{look.text(head[:90])}</summary>{look.text(told)}</details>"
 
 
 def skipped_because(reason: str) -> str:

@@ -6,11 +6,13 @@ there says how to get it.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -29,8 +31,13 @@ GUARD_URL, GUARD_MODEL, GUARD_KEY = (
 )
 """Environment variables (secrets of a Space) that name a server of a guard model."""
 
+FETCH = "MODERATION_FETCH"
+"""Environment variable with names on the Hub, separated by spaces, that are brought at the start."""
+
 _GUARD = "meta-llama/Llama-Guard-3-1B"
 _SHOWN = 5
+
+log = logging.getLogger("moderation")
 
 
 def guard_options() -> dict[str, Any]:
@@ -55,6 +62,21 @@ def guarded_policy() -> Policy:
             "thresholds": {**default.thresholds, "unsafe": Thresholds(review=0.5, block=0.9)},
         }
     )
+
+
+def fetch_named() -> None:
+    """Bring the models that the environment names, in a thread: the page starts without them."""
+    names = os.environ.get(FETCH, "").split()
+
+    def run() -> None:
+        for name in names:
+            try:
+                hub.fetch(hub.Model.of(name))
+            except ModerationError as error:
+                log.error("%s: %s", FETCH, error)
+
+    if names:
+        threading.Thread(target=run, daemon=True).start()
 
 
 @dataclass(frozen=True)
@@ -189,11 +211,12 @@ class Lineup:
 
 def absent(model: Model, fault: str) -> str:
     """The card of a model that is not configured: why, and what to do."""
+    told = fault.replace(str(Path.home()), "~")
     return (
         f'<article class="model absent"><h4>{model.title}<span>not configured</span></h4>'
         f'<p class="what">{model.what}</p>'
         f'<pre tabindex="0"><code>{look.text(model.todo)}</code></pre>'
-        f"<details><summary>Why</summary><p>{look.text(fault)}</p></details></article>"
+        f"<details><summary>Why</summary><p>{look.text(told)}</p></details></article>"
     )
 
 

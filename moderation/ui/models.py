@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
+from gradio.events import api
 
 from moderation import hub
 from moderation.errors import ModerationError
@@ -84,8 +85,8 @@ def tab(desk: Desk, here: gr.Tab) -> None:
         except ModerationError as error:
             raise gr.Error(str(error), print_exception=False) from None
 
-    gr.api(models, api_name="models", queue=False)
-    gr.api(model, api_name="model", queue=False)
+    api(models, api_name="models", queue=False)
+    api(model, api_name="model", queue=False)
 
 
 def _cards() -> list[str]:

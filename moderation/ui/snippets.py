@@ -119,8 +119,8 @@ def _curl(path: str, body: object) -> str:
 def _openai(text: str, image: str, long: bool) -> str:
     given: object = text
     if image:
-        given = [{"type": "text", "text": text}] if text else []
-        given += [{"type": "image_url", "image_url": {"url": "data:image/png;base64,…"}}]
+        parts: list[dict[str, object]] = [{"type": "text", "text": text}] if text else []
+        given = [*parts, {"type": "image_url", "image_url": {"url": "data:image/png;base64,…"}}]
     told = _read(text, long) if long and not image else pformat(given, width=88, sort_dicts=False)
     more = "from pathlib import Path\n\n" if long and not image else ""
     return (

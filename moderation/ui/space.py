@@ -30,11 +30,17 @@ PATIENCE = 120
 
 _ASK = """
 import json, sys
-from gradio_client import Client
-answer = Client(sys.argv[1], verbose=False).predict(
-    text="I know where you live and I will kill you tonight.", api_name="/check"
-)
-print(json.dumps(answer))
+from gradio_client import Client, handle_file
+from PIL import Image, ImageDraw, ImageFont
+threat = "I will kill you tonight"
+picture = Image.new("RGB", (640, 160), "white")
+ImageDraw.Draw(picture).text((30, 50), threat, fill="black", font=ImageFont.load_default(48))
+picture.save(sys.argv[2])
+client = Client(sys.argv[1], verbose=False)
+given = {"policy": "images", "image": handle_file(sys.argv[2])}
+text = client.predict(text=threat, api_name="/check")
+seen = client.predict(text="", **given, api_name="/check")
+print(json.dumps([text, seen]))
 """
 
 
@@ -166,7 +172,7 @@ def _run(app: Path, python: Path, port: int, scratch: Path) -> Iterator[Said]:
             took = monotonic() - began
             word = "ok" if took < MAX_SECONDS else "FAULT"
             yield Said(word, f"answers after {took:.1f} s (expected under {MAX_SECONDS})")
-            yield from _ask(address, python, environment)
+            yield from _ask(address, python, environment, scratch)
             memory = _memory(process.pid)
             if memory is not None:
                 word = "ok" if memory < MAX_MEMORY else "FAULT"
@@ -180,9 +186,9 @@ def _run(app: Path, python: Path, port: int, scratch: Path) -> Iterator[Said]:
             process.wait(20)
 
 
-def _ask(address: str, python: Path, environment: dict[str, str]) -> Iterator[Said]:
+def _ask(address: str, python: Path, environment: dict[str, str], scratch: Path) -> Iterator[Said]:
     asked = subprocess.run(  # noqa: S603
-        [python, "-c", _ASK, address],
+        [python, "-c", _ASK, address, scratch / "threat.png"],
         env=environment,
         capture_output=True,
         text=True,
@@ -192,13 +198,14 @@ def _ask(address: str, python: Path, environment: dict[str, str]) -> Iterator[Sa
     if asked.returncode != 0:
         yield Said("FAULT", f"it gives no verdict:\n{_tail(asked.stderr)}")
         return
-    verdict = json.loads(asked.stdout)
-    if verdict["action"] != "block":
-        yield Said("FAULT", f"expected a threat to be blocked, found {verdict['action']}")
-    elif verdict["degraded"]:
+    text, seen = json.loads(asked.stdout)
+    if text["degraded"]:
         yield Said("FAULT", "the default policy is degraded: a step of it cannot run")
-    else:
-        yield Said("ok", f"gives a verdict by name: {verdict['action']}")
+    for what, verdict in (("a text", text), ("a picture", seen)):
+        if verdict["action"] == "block":
+            yield Said("ok", f"blocks a threat in {what}")
+        else:
+            yield Said("FAULT", f"a threat in {what} is not blocked, but: {verdict['action']}")
 
 
 def _answers(address: str) -> bool:
