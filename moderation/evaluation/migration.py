@@ -269,9 +269,8 @@ def write_page(moves: Sequence[Move], scores: Scores, system: System, path: Path
         rows.append(
             (
                 _name(move),
-                "none"
-                if move.threshold is None
-                else f"{', '.join(move.categories)} {move.threshold:g}",
+                ", ".join(move.categories),
+                "none" if move.threshold is None else f"{move.threshold:g}",
                 f"{before:,} ({before / len(move.rows):.2%})",
                 f"{after:,} ({after / len(move.rows):.2%})",
                 f"{len(move.changed(to=False)):,}",
@@ -294,14 +293,10 @@ def write_page(moves: Sequence[Move], scores: Scores, system: System, path: Path
         "<p>Read the texts that change sides before you switch: as many are flagged as before, and "
         "not the same ones.</p>",
     )
-    page.section(
-        "figures", "Scores", chooser("figures", {_name(m): _figures(page, m) for m in moves})
-    )
-    page.section(
-        "texts",
-        "Texts that change sides",
-        chooser("texts", {_name(m): _texts(m, scores) for m in moves}),
-    )
+    figures = {_name(move): _figures(page, move) for move in moves}
+    page.section("figures", "Scores", chooser("figures", figures, told="Threshold"))
+    texts = {_name(move): _texts(move, scores) for move in moves}
+    page.section("texts", "Texts that change sides", chooser("texts", texts, told="Threshold"))
     page.write(path)
 
 
@@ -362,17 +357,22 @@ def _texts(move: Move, scores: Scores) -> str:
         for place in places[:SHOWN]:
             text = scores.texts[move.rows[place]]
             shown = text if len(text) <= LONGEST else f"{text[:LONGEST]} …"
-            rows.append((shown, f"{move.before[place]:.3f}", f"{move.after[place]:.3f}"))
+            rows.append(
+                f"<tr><td>{move.before[place]:.3f}</td><td>{move.after[place]:.3f}</td>"
+                f'<td class="wrap">{escape(shown)}</td></tr>'
+            )
         if rows:
-            pieces.append(table(("text", "old score", "new score"), rows))
+            pieces.append(
+                '<div class="scroll"><table><thead><tr><th>old</th><th>new</th>'
+                '<th class="text">text</th></tr></thead>'
+                f"<tbody>{''.join(rows)}</tbody></table></div>"
+            )
     return "\n".join(pieces)
 
 
 def _figures(page: Page, move: Move) -> str:
     curves = page.figure(_curves(move), "How many texts are flagged, by threshold.")
-    points = page.figure(
-        _points(move), "Each text by what both services say; lines at the thresholds."
-    )
+    points = page.figure(_points(move), "Texts by what both services say; lines at the thresholds.")
     return f'<div class="pair">{curves}{points}</div>'
 
 
@@ -426,7 +426,6 @@ def _points(move: Move) -> Figure:
         {
             "x": move.before[chosen][side].tolist(),
             "y": move.after[chosen][side].tolist(),
-            "type": "scattergl" if len(chosen) > POINTS // 2 else "scatter",
             "mode": "markers",
             "name": name,
             "marker": {"color": colour, "size": 5, "opacity": 0.6},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def policy(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("count", "threshold"),
     [
-        # Two reach .44 and above; .34 is the shortest number that still keeps .33 out.
+        # Two reach .44 and above, which is also the shortest number that keeps .33 out.
         (2, 0.44),
         (1, 0.55),
         (5, 0.11),
@@ -223,6 +224,9 @@ class TestCommand:
         assert hostile not in html
         assert "one &lt;script&gt;" in html
         assert "Plotly" in html
+        for found in re.findall("<table>.*?</table>", html, re.DOTALL):
+            rows_ = found.split("<tr>")[1:]
+            assert len({len(re.findall("<t[dh][ >]", row)) for row in rows_}) == 1
 
     @pytest.mark.parametrize(
         ("options", "status", "told"),
