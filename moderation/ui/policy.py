@@ -43,6 +43,7 @@ const say = (slider) => {
   const exact = slider.dataset.exact;
   const told = exact && slider.value === slider.defaultValue ? exact : shown(+slider.value);
   slider.setAttribute("aria-valuetext", told);
+  slider.style.setProperty("--at", `${100 * slider.value / slider.max}%`);
   slider.parentElement.querySelector("output").textContent = told;
 };
 const sliders = () => [...element.querySelectorAll("input[type=range]")];
@@ -110,6 +111,9 @@ def tab(desk: Desk) -> None:
                 elem_id="policy-form",
             )
             reset = gr.Button("Back to the policy as it is", size="sm", elem_id="policy-reset")
+            code = look.html(elem_id="policy-yaml")
+            # On a phone what changes stands far below the sliders: this stays in sight.
+            brief = look.html(elem_id="policy-brief")
         with gr.Column(scale=6, min_width=320):
             with gr.Row(elem_id="policy-try"):
                 text = gr.Textbox(
@@ -125,18 +129,23 @@ def tab(desk: Desk) -> None:
                 go = gr.Button("Try", variant="primary", scale=1, min_width=80)
             one = look.html(elem_id="policy-one")
             many = look.html(elem_id="policy-many")
-            code = look.html(elem_id="policy-yaml")
 
     def shown(
         name: str, steps: Sequence[str] | None, limits: Any, now: Tried, run: Run | None
-    ) -> tuple[str, str, str]:
-        """The text, the file and the policy as HTML, under these steps and thresholds."""
+    ) -> tuple[str, str, str, str]:
+        """The text, the file and the policy as HTML, under these steps and thresholds; in brief."""
         try:
             moderator = desk.moderator(name)
             changed = _edited(moderator, steps, limits)
         except ModerationError as error:
-            return look.notice("The policy cannot be used like this", str(error)), "", ""
-        return _one(now, moderator.policy, changed), _many(run, name, changed), _yaml(changed)
+            told = look.notice("The policy cannot be used like this", str(error))
+            return told, "", "", look.text(str(error))
+        return (
+            _one(now, moderator.policy, changed),
+            _many(run, name, changed),
+            _yaml(changed),
+            _brief(now, name, changed, run),
+        )
 
     def chose(
         name: str, text: str, now: Tried, checked: Verdict | None, there: Held
@@ -147,7 +156,7 @@ def tab(desk: Desk) -> None:
         except ModerationError as error:
             told = look.notice("The policy cannot be used", str(error), todo="Choose another.")
             none: Any = gr.CheckboxGroup(choices=[], value=[])
-            return Tried(), none, gr.HTML(value={}, form=""), text, told, "", ""
+            return Tried(), none, gr.HTML(value={}, form=""), text, told, "", "", ""
         if checked is not None and checked is not now.checked:
             content = Content(tuple(part for part in checked.parts if part.source is None))
             now = Tried(content=content, checked=checked)
@@ -160,15 +169,14 @@ def tab(desk: Desk) -> None:
             name: {"review": limit.review, "block": limit.block}
             for name, limit in moderator.policy.thresholds.items()
         }
-        one, many, code = shown(name, names, limits, now, there.run)
+        one, *others = shown(name, names, limits, now, there.run)
         return (
             now,
             gr.CheckboxGroup(choices=choices, value=names),
             gr.HTML(value=limits, form=_form(moderator)),
             text,
             trouble or one,
-            many,
-            code,
+            *others,
         )
 
     def entered(
@@ -186,8 +194,8 @@ def tab(desk: Desk) -> None:
             found = chose(name, text, now, checked, there)
             if first:
                 return found
-            one, many, code = shown(name, steps, limits, found[0], there.run)
-            return found[0], gr.skip(), gr.skip(), found[3], one, many, code
+            told = shown(name, steps, limits, found[0], there.run)
+            return found[0], gr.skip(), gr.skip(), found[3], *told
         told = shown(name, steps, limits, now, there.run)
         return now, gr.skip(), gr.skip(), gr.skip(), *told
 
@@ -197,22 +205,23 @@ def tab(desk: Desk) -> None:
         """Judges a text once; from then on only the decision is made again."""
         if len(text) > MAX_TEXT:
             told = f"It has {len(text):,} characters; the page takes {MAX_TEXT:,}."
-            return now, look.notice("The text is too long for this page", told), gr.skip(), ""
+            trouble = look.notice("The text is too long for this page", told)
+            return now, trouble, gr.skip(), gr.skip(), gr.skip()
         now = Tried(name, Content.of(text) if text.strip() else None, checked=now.checked)
         try:
             trouble = _judge(now, desk.moderator(name))
         except ModerationError as error:
             trouble = look.notice("The policy cannot be used", str(error))
-        one, many, code = shown(name, steps, limits, now, there.run)
-        return now, trouble or one, many, code
+        one, *others = shown(name, steps, limits, now, there.run)
+        return now, trouble or one, *others
 
     def changed(
         name: str, steps: list[str], limits: Any, now: Tried, there: Held
-    ) -> tuple[str, str, str]:
+    ) -> tuple[str, str, str, str]:
         return shown(name, steps, limits, now, there.run)
 
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
-    told = [one, many, code]
+    told = [one, many, code, brief]
     everything = [state, steps, form, text, *told]
     for event in (chosen.input, reset.click):
         event(
@@ -349,8 +358,7 @@ def _form(moderator: Moderator) -> str:
     fields = [_field(name, limits[name]) for name in limits]
     rest = [_field(name, None) for name in known if name not in limits]
     more = (
-        f"<details><summary>{len(rest)} categories that do not act</summary>{''.join(rest)}"
-        "</details>"
+        f"<details><summary>Without a threshold: {len(rest)}</summary>{''.join(rest)}</details>"
         if rest
         else ""
     )
@@ -372,6 +380,7 @@ def _field(category: str, limits: Thresholds | None) -> str:
         sliders.append(
             f'<label class="is-{level}"><span>{word}</span>'
             f'<input type="range" min="0" max="{NEVER}" step="1" value="{place}" '
+            f'style="--at:{100 * place / NEVER:.2f}%" '
             f'data-category="{look.text(category)}" data-level="{level}"{exact} '
             f'aria-label="{look.words(category)}: {level} from" aria-valuetext="{told}">'
             f'<output class="num">{told}</output></label>'
@@ -408,6 +417,20 @@ def _one(now: Tried, before: Policy, after: Policy) -> str:
         f'<section class="panel" role="status"><h3>This text</h3><p class="moved">{moved}</p>'
         f"{told}{display.bars(scores, after)}</section>"
     )
+
+
+def _brief(now: Tried, name: str, after: Policy, run: Run | None) -> str:
+    told = []
+    if now.kept is not None:
+        found = now.kept.replay(after)
+        if found.known[0]:
+            told.append(f"This text {look.badge(Action(found.actions[0]))}")
+    side = _side(run, name)
+    if run is not None and side is not None:
+        old, new = _compared(run, side, after)
+        moved = int((old.actions != new.actions).sum())
+        told.append(f'<span class="num">{moved:,} of {run.done:,} rows change</span>')
+    return f'<p class="brief">{"".join(told)}</p>' if told else ""
 
 
 def _side(run: Run | None, name: str) -> Side | None:
