@@ -32,7 +32,7 @@ GUARD_URL, GUARD_MODEL, GUARD_KEY = (
 """Environment variables (secrets of a Space) that name a server of a guard model."""
 
 FETCH = "MODERATION_FETCH"
-"""Environment variable with names on the Hub, separated by spaces, that are brought at the start."""
+"""Environment variable with names on the Hub, in a row, that are brought at the start."""
 
 _GUARD = "meta-llama/Llama-Guard-3-1B"
 _SHOWN = 5
