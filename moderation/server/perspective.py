@@ -12,7 +12,7 @@ import os
 import re
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import accumulate
 from pathlib import Path
@@ -41,7 +41,9 @@ MAX_ATTRIBUTES = 100
 CONTEXT_CHARACTERS = 20_000
 """What is read of the conversation before the comment: its end."""
 SHORT = 1_000
-"""Characters of a plain comment that is prepared on the event loop: it takes microseconds."""
+"""Characters of a plain comment that is prepared on the event loop: it takes microseconds …"""
+FEW = 10
+"""… and so does putting together the scores of so many spans."""
 
 # Named by the API reference, with or without something behind them here.
 _OTHER_ATTRIBUTES = frozenset(
@@ -258,14 +260,14 @@ def plan(request: AnalyzeCommentRequest, moderator: Moderator) -> Plan:
 
     context = _context(request.context)
     language = used[0] if used else None
-    whole = Content((part,), context, language)
+    # Only where somebody is told: a content with metadata is judged anew each time.
+    wish = {"doNotStore": True} if request.do_not_store and moderator.registry.observed else {}
+    whole = Content((part,), context, language, wish)
     contents, places = [whole], [(0, len(text))]
     if request.span_annotations and attributes:
         for begin, end in sentences(seen.text):
-            piece = seen.text[begin:end]
-            contents.append(
-                whole if piece == seen.text else Content((Part("text", piece),), context, language)
-            )
+            alone = Part("text", seen.text[begin:end])
+            contents.append(whole if alone == part else replace(whole, parts=(alone,)))
             places.append((seen.begins[begin], seen.ends[end - 1]))
     return Plan(
         contents if attributes else [],
@@ -437,6 +439,8 @@ def router(
         verdicts: list[Verdict] = []
         if planned.contents:
             verdicts = await service.judge(planned.contents, policy=name, exhaustive=True)
+        if len(verdicts) > FEW:
+            return JSONResponse(await service.run(analysis, planned, verdicts, moderator))
         return JSONResponse(analysis(planned, verdicts, moderator))
 
     @routes.post(

@@ -63,7 +63,6 @@ def policy(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("count", "threshold"),
     [
-        # Two reach .44 and above, which is also the shortest number that keeps .33 out.
         (2, 0.44),
         (1, 0.55),
         (5, 0.11),

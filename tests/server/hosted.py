@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 import uvicorn
 
 from moderation.server.access import Protocol
@@ -38,3 +39,12 @@ def hosted(settings: Settings, **options: Any) -> Iterator[str]:
         yield f"{scheme}://127.0.0.1:{listening.getsockname()[1]}"
         server.should_exit = True
         thread.join(WAIT)
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> str:
+    """Everything that the service has logged of a request; the line comes after the answer."""
+    end = time.monotonic() + WAIT
+    while not caplog.records:
+        assert time.monotonic() < end, "the service logs every request"
+        time.sleep(0.01)
+    return "\n".join(str(vars(record)) for record in caplog.records)

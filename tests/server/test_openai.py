@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 pytest.importorskip("fastapi", reason="the extra `server` is not installed")
 
 import httpx
-from hosted import WAIT, hosted
+from hosted import WAIT, hosted, logged
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -379,8 +380,12 @@ class TestOverHttp:
             (b'{"input": "' + b"secret " * 20_000 + b'"}', 400),
         ],
     )
-    def test_what_is_no_request(self, url: str, body: bytes, status: int) -> None:
-        response = httpx.post(f"{url}{PATH}", content=body, timeout=WAIT)
+    def test_what_is_no_request(
+        self, url: str, caplog: pytest.LogCaptureFixture, body: bytes, status: int
+    ) -> None:
+        with caplog.at_level(logging.DEBUG, "moderation"):
+            response = httpx.post(f"{url}{PATH}", content=body, timeout=WAIT)
+            assert "secret" not in logged(caplog)
         assert response.status_code == status
         error = response.json()["error"]
         assert set(error) == {"message", "type", "param", "code"}

@@ -17,11 +17,11 @@ pytest.importorskip("fastapi", reason="the extra `server` is not installed")
 pytest.importorskip("sentencex", reason="the extra `server` is not installed")
 
 import httpx
-from hosted import WAIT, hosted
+from hosted import WAIT, hosted, logged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moderation import Moderator, Policy
+from moderation import Content, Moderator, Policy, Verdict, hookimpl
 from moderation.errors import ConfigError
 from moderation.server.app import Settings
 from moderation.server.face import Problem
@@ -384,6 +384,23 @@ def test_a_failed_step_is_no_score() -> None:
     assert error["code"] == 503
 
 
+def test_who_observes_verdicts_is_told_what_is_not_to_be_stored() -> None:
+    class Observer:
+        def __init__(self) -> None:
+            self.told: list[Any] = []
+
+        @hookimpl
+        def moderation_verdict(self, content: Content, verdict: Verdict) -> None:
+            self.told.append(dict(content.metadata))
+
+    observer = Observer()
+    moderator = Moderator("perspective", plugins=[observer])
+    text = "One sentence. Another one."
+    answer(moderator, **said(text, doNotStore=True, languages=["en"], spanAnnotations=True))
+    answer(moderator, **said(text, languages=["en"]))
+    assert observer.told == [{"doNotStore": True}] * 3 + [{}]
+
+
 def test_what_comes_first_in_the_chain_does_not_end_it() -> None:
     chain = policy(
         {"default": {"toxic": 0.95}},
@@ -692,9 +709,16 @@ class TestOverHttp:
         ],
     )
     def test_what_is_no_request(
-        self, client: httpx.Client, body: bytes, status: int, word: str
+        self,
+        client: httpx.Client,
+        caplog: pytest.LogCaptureFixture,
+        body: bytes,
+        status: int,
+        word: str,
     ) -> None:
-        response = client.post(ANALYZE, content=body)
+        with caplog.at_level(logging.DEBUG, "moderation"):
+            response = client.post(f"{ANALYZE}?key=secret", content=body)
+            assert "secret" not in logged(caplog)
         error = response.json()["error"]
         assert (response.status_code, error["code"], error["status"]) == (status, status, word)
         assert error["details"][0]["errorType"] == "INVALID_REQUEST"
