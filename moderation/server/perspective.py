@@ -267,7 +267,8 @@ def plan(request: AnalyzeCommentRequest, moderator: Moderator) -> Plan:
     if request.span_annotations and attributes:
         for begin, end in sentences(seen.text):
             alone = Part("text", seen.text[begin:end])
-            contents.append(whole if alone == part else replace(whole, parts=(alone,)))
+            # By itself: a long conversation read again for every sentence would be a long wait.
+            contents.append(whole if alone == part else replace(whole, parts=(alone,), context=()))
             places.append((seen.begins[begin], seen.ends[end - 1]))
     return Plan(
         contents if attributes else [],

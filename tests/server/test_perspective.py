@@ -326,7 +326,8 @@ class TestLanguages:
             for name, each in response["attributeScores"].items()
         }
         assert len(scores) == 14
-        assert all(0 < score < 1 for score in scores.values())
+        assert all(0 <= score < 1 for score in scores.values())
+        assert scores["PROFANITY"] > scores["THREAT"]
         assert all(scores[name] == scores[f"{name}_EXPERIMENTAL"] for name in names)
 
 
@@ -362,6 +363,13 @@ class TestContext:
         entries = [{"text": "a"}, {"text": "b" * CONTEXT_CHARACTERS + "c"}]
         [(_, text)] = self.messages(static, {"entries": entries})
         assert text == "b" * (CONTEXT_CHARACTERS - 1) + "c"
+
+    def test_spans_stand_by_themselves(self, static: Moderator) -> None:
+        context = {"entries": [{"text": "first"}]}
+        request = said("One. Two.", context=context, spanAnnotations=True)
+        whole, *alone = plan(AnalyzeCommentRequest.model_validate(request), static).contents
+        assert whole.context
+        assert [each.context for each in alone] == [(), ()]
 
     def test_is_never_judged_itself(self, static: Moderator) -> None:
         response = answer(static, **said("fine", context={"entries": [{"text": "idiot"}]}))
@@ -686,7 +694,8 @@ class TestOverHttp:
 
     def test_long_html_with_spans(self, client: httpx.Client) -> None:
         source = "<p>You idiot.</p><p>Have a nice day.</p>" * 200
-        request = said("", spanAnnotations=True, languages=["en"])
+        context = {"entries": [{"text": "what they said " * 5_000}] * 3}
+        request = said("", spanAnnotations=True, languages=["en"], context=context)
         request["comment"] = {"text": source, "type": "HTML"}
         response = client.post(ANALYZE, json=request)
         found = spans(response.json())
