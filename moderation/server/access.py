@@ -23,7 +23,7 @@ from urllib.parse import parse_qs
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from moderation.errors import ConfigError
-from moderation.server.face import Face, Problem, problem_of
+from moderation.server.face import Face, Overloaded, Problem, problem_of
 from moderation.server.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ PATIENCE = 10.0
 """Seconds that a request's head may take, and its body beside what `RATE` gives it."""
 RATE = 50_000
 """Bytes a second that a longer body has to come at."""
+BODIES = 128_000_000
+"""Bytes of bodies that are held at a time, beyond which requests are refused with 429."""
 HANGUP_AFTER = 0.02
 """Seconds after which it is watched whether the client is still there: most are answered before."""
 
@@ -109,6 +111,7 @@ class Gate:
         self._max_body = max_body
         self._metrics = metrics
         self._default = faces[0]
+        self._held = 0
         owned = [(path, face) for face in faces for path in face.paths]
         self._owned = sorted(owned, key=lambda each: len(each[0]), reverse=True)
 
@@ -129,6 +132,7 @@ class Gate:
         scope["state"]["request_id"] = request_id.decode()
         status = 0
         fault: dict[str, str] = {}
+        pieces: list[bytes] = []
 
         async def reply(message: Message) -> None:
             nonlocal status
@@ -143,10 +147,8 @@ class Gate:
                 self._admit(known, headers, scope["query_string"])
             if known.streams:
                 await self._app(scope, receive, reply)
-            else:
-                body = await self._body(headers, receive)
-                if body is not None:
-                    await self._answer(scope, body, receive, reply)
+            elif await self._read(headers, receive, pieces):
+                await self._answer(scope, b"".join(pieces), receive, reply)
         except Exception as error:  # noqa: BLE001  # it is answered, and logged without its message
             if status:  # half of an answer is out: nothing can be put right
                 fault = {"error": _told(error)}
@@ -160,6 +162,7 @@ class Gate:
             route = getattr(scope.get("route"), "path", "") or "(none)"
             if known.streams:  # the page's many files are one
                 route = known.paths[0]
+            self._held -= sum(map(len, pieces))
             self._metrics.in_flight.dec()
             self._metrics.answered(scope["method"], route, status, seconds)
             log.log(
@@ -197,14 +200,14 @@ class Gate:
                 headers=headers_of.get(face.keys),
             )
 
-    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes | None:
-        """The whole body; None where the client has hung up."""
+    async def _read(
+        self, headers: dict[bytes, bytes], receive: Receive, pieces: list[bytes]
+    ) -> bool:
+        """Read the body into `pieces`; false where the client has hung up."""
         declared = headers.get(b"content-length", b"")
         if declared.isdigit() and int(declared) > self._max_body:
             raise self._too_large()
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        pieces: list[bytes] = []
+        began = asyncio.get_running_loop().time()
         size = 0
         while True:
             try:
@@ -218,14 +221,17 @@ class Gate:
                     headers={"Connection": "close"},
                 ) from None
             if message["type"] == "http.disconnect":
-                return None
+                return False
             piece = message.get("body", b"")
             size += len(piece)
             if size > self._max_body:
                 raise self._too_large()
             pieces.append(piece)
+            self._held += len(piece)
+            if self._held > max(BODIES, 2 * self._max_body):
+                raise Overloaded(1)
             if not message.get("more_body"):
-                return b"".join(pieces)
+                return True
 
     def _too_large(self) -> Problem:
         return Problem(

@@ -13,16 +13,19 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
+from itertools import count
 from math import ceil
 from queue import SimpleQueue
 from time import perf_counter
-from typing import ParamSpec, TypeAlias, TypeVar
+from typing import Any, ParamSpec, TypeAlias, TypeVar
+from weakref import WeakValueDictionary
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from moderation.content import Content, Part
 from moderation.engine import Moderator
 from moderation.errors import ConfigError, ContentError, FilterError, ModerationError
+from moderation.image import Picture
 from moderation.server.face import NoAnswer, Overloaded
 from moderation.server.metrics import Metrics
 from moderation.verdict import Verdict
@@ -38,6 +41,8 @@ MAX_HANGING = 4
 """Threads of one policy that may hang before its requests are refused at once."""
 MAX_WORK = 32
 """Calls of `Service.run` that may wait or run at a time."""
+IMAGE_BYTES = 1_000_000_000
+"""Of decoded images that are held at a time, beyond which no further one is decoded."""
 CACHED_SIGNALS = 64
 """A verdict with more signals is not kept, so that what is kept is bounded in bytes too."""
 FAILURES = 5
@@ -101,6 +106,8 @@ class Service:
         }
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="moderation-work")
         self._working = 0
+        self._images = WeakValueDictionary[int, Picture]()
+        self._numbers = count()
 
     def start(self) -> None:
         """Begin to load the policies; called on the event loop that is going to serve."""
@@ -150,21 +157,44 @@ class Service:
             raise Overloaded(1)
         self._working += 1
         loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._pool, partial(function, *args, **kwargs))
-        future.add_done_callback(self._worked)
+        future: asyncio.Future[_T] = loop.create_future()
+
+        # Not run_in_executor: it would leave the result, a large image perhaps, in a cycle.
+        def work() -> None:
+            settle: Callable[[], object] = future.cancel
+            try:
+                if not future.cancelled():
+                    settle = partial(future.set_result, function(*args, **kwargs))
+            except Exception as error:  # noqa: BLE001  # it is raised where it is awaited
+                settle = partial(future.set_exception, error)
+            with suppress(RuntimeError):  # the loop has been closed meanwhile
+                loop.call_soon_threadsafe(self._worked, future, settle)
+
+        self._pool.submit(work)
         return await future
 
-    def _worked(self, _: object) -> None:
+    def _worked(self, future: asyncio.Future[Any], settle: Callable[[], object]) -> None:
         self._working -= 1
+        if not future.done():
+            settle()
 
     async def image(self, address: str, *, policy: str | None = None) -> Part:
         """The image behind a data: or https: address, read as `policy` allows, off the loop.
 
         Raises:
             ContentError: it cannot be read, or the policy lets no such image in.
-            Overloaded: as `run`.
+            Overloaded: as `run`, or the images that wait to be judged fill the memory.
         """
-        return await self.run(self.policies[policy or self.default].image, address)
+        held = sum(
+            3 * frame.width * frame.height
+            for picture in self._images.values()
+            for frame in picture.frames
+        )
+        if held > IMAGE_BYTES:
+            raise Overloaded(1)
+        part = await self.run(self.policies[policy or self.default].image, address)
+        self._images[next(self._numbers)] = part.image
+        return part
 
 
 class _Job:

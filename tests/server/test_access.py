@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -54,6 +55,19 @@ def received(connection: socket.socket) -> bytes:
     while piece := connection.recv(65536):
         pieces.append(piece)
     return b"".join(pieces)
+
+
+def answer_of(connection: socket.socket) -> bytes:
+    """One answer, head and body."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += connection.recv(65536)
+    head, _, body = data.partition(b"\r\n\r\n")
+    found = re.search(rb"content-length: (\d+)", head)
+    assert found
+    while len(body) < int(found[1]):
+        body += connection.recv(65536)
+    return head + body
 
 
 @pytest.mark.parametrize("key", [FIRST, SECOND, THIRD])
@@ -167,6 +181,34 @@ def test_ten_megabytes_are_refused(served: Running) -> None:
     assert served.post("/v1/moderations", {"input": "x" * 10_000_000}).status_code == 413
 
 
+def test_bodies_are_bounded_in_memory(tmp_path: Path) -> None:
+    """Many that are slow to arrive would fill it, each within its own limit."""
+    script = tmp_path / "small.py"
+    script.write_text(
+        "from moderation.server import access\n"
+        "access.BODIES = 1\n"
+        "from moderation.cli import main\n"
+        "main()\n"
+    )
+    running = Running(
+        tmp_path / "log", "--max-body", "100000", command=(sys.executable, str(script))
+    )
+    running.until_ready()
+    head = b"POST /v1/moderate HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+    waiting = [raw(running, head + b" " * 99_000) for _ in range(2)]
+    held = 0
+    while held < 3:  # of those whose bodies are being read, this one included
+        held = int(float(metric(running, "moderation_requests_in_flight")))
+    answer = httpx.post(f"{running.url}/v1/moderate", content=b" " * 99_000, timeout=WAIT)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "overloaded")
+    assert answer.headers["retry-after"] == "1"
+    for connection in waiting:
+        connection.close()
+    _until(lambda: float(metric(running, "moderation_requests_in_flight")) == 1)
+    assert running.post("/v1/moderate", {"content": "x" * 90_000}).status_code == 200
+    running.stop()
+
+
 def test_declared_length_is_refused_before_anything_is_sent(served: Running) -> None:
     head = b"POST /v1/moderate HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n"
     with raw(served, head) as connection:
@@ -228,10 +270,10 @@ def test_slow_but_alive_connection_is_answered_in_between(hasty: Running) -> Non
     body = b'{"content": "hello"}'
     request = b"POST /v1/moderate HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
     with raw(hasty, request + body) as connection:
-        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert answer_of(connection).startswith(b"HTTP/1.1 200 ")
         time.sleep(1)  # longer than a head may take: a kept connection may be silent
         connection.sendall(request + body)
-        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert answer_of(connection).startswith(b"HTTP/1.1 200 ")
 
 
 SLOW = """

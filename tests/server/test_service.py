@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from io import BytesIO
 from typing import Any, ClassVar, TypeVar
 
 import pytest
@@ -14,7 +16,7 @@ pytest.importorskip("prometheus_client", reason="the service needs moderation[se
 from moderation import Content, Filter, FilterError, Message, Moderator, Policy, Signal, hookimpl
 from moderation.errors import ContentError
 from moderation.server.face import NoAnswer, Overloaded
-from moderation.server.service import BATCH_CONTENTS, MAX_HANGING, Limits, Service
+from moderation.server.service import BATCH_CONTENTS, MAX_HANGING, MAX_WORK, Limits, Service
 
 _T = TypeVar("_T")
 
@@ -413,3 +415,41 @@ def test_two_policies_judge_apart() -> None:
     asyncio.run(main())
     assert [hand.texts() for hand in hands] == [["for one"], ["for two"]]
     assert not hands[0].threads & hands[1].threads
+
+
+def test_decoded_images_are_bounded_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small file may be a large picture, and a request may hold many."""
+    image = pytest.importorskip("PIL.Image", reason="images need moderation[images]")
+    data = BytesIO()
+    image.new("RGB", (1000, 1000)).save(data, "PNG")
+    address = "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
+    monkeypatch.setattr("moderation.server.service.IMAGE_BYTES", 5_000_000)
+
+    async def test(service: Service) -> None:
+        parts = [await service.image(address), await service.image(address)]
+        with pytest.raises(Overloaded):
+            await service.image(address)
+        parts.pop()
+        for _ in range(600):  # the thread that decoded it has to let go of it too
+            try:
+                parts.append(await service.image(address))
+                break
+            except Overloaded:
+                await asyncio.sleep(0.1)
+        assert len(parts) == 2
+
+    run(Hand(), test)
+
+
+def test_other_work_is_bounded_too() -> None:
+    async def test(service: Service) -> None:
+        go = threading.Event()
+        tasks = [asyncio.create_task(service.run(go.wait, 60)) for _ in range(MAX_WORK)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await service.run(go.wait, 60)
+        go.set()
+        assert all(await asyncio.gather(*tasks))
+        assert await service.run(go.wait, 60)
+
+    run(Hand(), test)
