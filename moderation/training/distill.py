@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,9 +49,13 @@ def taught(
 def soft_targets(teacher: Classifier, texts: Sequence[str], folder: Path) -> NDArray[np.float32]:
     """Calibrated probabilities [texts, labels of the teacher], kept by chunks in `folder`.
 
-    A chunk's file is named by the teacher and the texts, and holds no texts: what was asked before
-    is not asked again.
+    A chunk's file is named by the texts and by what makes the teacher's answers, and holds no
+    texts: what was asked before is not asked again.
     """
+    card = teacher.card
+    makes = json.dumps(
+        [sorted(card.files.items()), card.calibration.model_dump(), card.max_length, card.stride]
+    )
     folder.mkdir(parents=True, exist_ok=True)
     # Texts of about one length together: little of a batch is padding.
     order = sorted(range(len(texts)), key=lambda place: (len(texts[place]), texts[place]))
@@ -60,7 +65,7 @@ def soft_targets(teacher: Classifier, texts: Sequence[str], folder: Path) -> NDA
     ):
         chunk = order[begin : begin + CHUNK]
         asked = [texts[place] for place in chunk]
-        digest = hashlib.sha256(teacher.fingerprint.encode())
+        digest = hashlib.sha256(makes.encode())
         for text in asked:
             digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
         file = folder / f"{digest.hexdigest()[:32]}.npy"
