@@ -200,7 +200,7 @@ def tab(desk: Desk) -> None:
                 search: "",
                 page: 1,
                 rows: _rows(run, "all", by, "", 1),
-                download: _saved(desk, run, form, request),
+                download: offered(run, form, request),
             }
         yield shown
 
@@ -234,10 +234,22 @@ def tab(desk: Desk) -> None:
 
         return turn
 
-    def saved(form: str, now: Held, request: gr.Request) -> str | None:
-        """Writes the file with the verdicts beside it."""
+    def offered(run: Run, form: str, request: gr.Request) -> gr.DownloadButton:
+        label = f"Download {run.done:,} rows as {form}"
+        return gr.DownloadButton(label, value=_saved(desk, run, form, request))
+
+    def turned_into(form: str, now: Held, request: gr.Request) -> Any:
         if now.run is None or not now.run.done:
-            return None
+            return gr.skip()
+        try:
+            return offered(now.run, form, request)
+        except ModerationError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
+    def saved(form: str, now: Held, request: gr.Request) -> str:
+        """The last run's file with the verdicts beside it."""
+        if now.run is None or not now.run.done:
+            raise gr.Error("there is no run; start one first", print_exception=False)
         try:
             return _saved(desk, now.run, form, request)
         except ModerationError as error:
@@ -275,7 +287,7 @@ def tab(desk: Desk) -> None:
             api_visibility="private",
             **quick,
         )
-    form.input(saved, [form, state], [download], api_name="batch_download")
+    form.input(turned_into, [form, state], [download], api_visibility="private")
 
     def batch(
         file: str, column: str, policy: str, other: str, form: str, request: gr.Request
@@ -303,6 +315,7 @@ def tab(desk: Desk) -> None:
             Path(file).unlink(missing_ok=True)
 
     answer, made = gr.JSON(visible=False), gr.File(visible=False)
+    gr.Button(visible=False).click(saved, [form, state], [made], api_name="batch_download")
     gr.Button(visible=False).click(
         batch,
         [file, column, policy, other, form],
