@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -91,6 +92,39 @@ def test_step_that_hangs_is_bounded_by_its_timeout(
     assert verdict["trace"][0]["reason"] == "no answer within 0.3 s"
     assert running.post("/v1/moderate", {"content": "bad"}).json()["verdict"]["action"] == "review"
     assert running.stop() == 0  # and the thread that hangs keeps nobody from stopping
+
+
+def test_guard_server_that_stops_answering_costs_its_deadline(
+    serve: Callable[..., Running], tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, says nothing
+        (tmp_path / "guarded.yaml").write_text(
+            "name: guarded\n"
+            "plugins: [testing]\n"
+            "steps:\n"
+            "  - {name: static, filter: static, options: {scores: {bad: {toxic: 0.9}}}}\n"
+            "  - name: guard\n"
+            "    filter: llama_guard\n"
+            "    options:\n"
+            "      backend: openai\n"
+            f"      url: http://127.0.0.1:{silent.getsockname()[1]}/v1\n"
+            "      deadline: 0.3\n"
+            "      retries: 0\n"
+            "thresholds: {toxic: {block: 0.8}, unsafe: {review: 0.5}}\n"
+        )
+        running = serve("-p", str(tmp_path / "guarded.yaml"), "--max-wait", "30").until_ready()
+        for number in range(5):
+            told = running.post("/v1/moderate", {"content": f"calm {number}"}).json()["verdict"]
+            assert (told["action"], told["degraded"]) == ("review", True)
+            assert [step["status"] for step in told["trace"]] == ["ran", "failed"]
+        answer = running.get("/ready")
+        assert answer.status_code == 503
+        assert answer.json()["policies"] == {"guarded": ["step guard fails"]}
+        told = running.post("/v1/moderate", {"content": "bad"}).json()["verdict"]
+        assert told["action"] == "block"  # what the other steps know still counts
+        metrics = samples(running)
+        assert metrics["moderation_degraded_total", "guarded"] == 6
+        assert metrics["moderation_step_contents_total", "guarded", "failed", "guard"] == 6
 
 
 def test_failing_step_of_a_policy_that_says_raise_is_503(
