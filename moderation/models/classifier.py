@@ -174,7 +174,7 @@ class Classifier:
                 # Offsets are costly to fetch, and most texts have nothing to point at.
                 if values.max(initial=-np.inf) >= level:
                     piece = pieces[owner]
-                    spans[piece.text] += _window_spans(encoding, values, level, piece.begin)
+                    spans[piece.text] += _window_spans(encoding, values, level, piece)
         merged = [_merge(found) if len(found) > 1 else found for found in spans]
         if self.card.task == "multi_label":
             return highest, merged
@@ -264,7 +264,7 @@ def _chunks(texts: Sequence[str]) -> Iterator[list[_Piece]]:
 
 
 def _window_spans(
-    encoding: tokenizers.Encoding, logits: NDArray[np.float32], level: float, shift: int
+    encoding: tokenizers.Encoding, logits: NDArray[np.float32], level: float, piece: _Piece
 ) -> list[Span]:
     """Whole words: a word is as toxic as its worst piece, neighbouring words make one span."""
     spans: list[Span] = []
@@ -287,7 +287,12 @@ def _window_spans(
                 open_span = False
                 continue
             score = 1 / (1 + math.exp(-best))
-            begin, end = shift + offsets[pieces[0]][0], shift + offsets[pieces[-1]][1]
+            begin, end = offsets[pieces[0]][0], offsets[pieces[-1]][1]
+            # Some tokenizers count the space before a word to it.
+            begin += len(piece.content[begin:end]) - len(piece.content[begin:end].lstrip())
+            begin, end = piece.begin + begin, piece.begin + end
+            if begin == end:
+                continue
             if open_span:
                 last = spans[-1]
                 spans[-1] = Span(last.begin, end, max(last.score, score))

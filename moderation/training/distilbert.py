@@ -1,13 +1,15 @@
-"""DistilBERT with LoRA: any BERT-like encoder as base, the heads trained beside the adapter.
+"""DistilBERT with LoRA: any encoder as base, the heads trained beside the adapter.
 
 LoRA: Hu et al. 2021, arXiv 2106.09685. The encoder's own weights stay as published; what is
 trained, and saved, is small low-rank matrices beside each of its linear layers, and the heads.
+A BERT is converted here; encoders of other families are the matter of `encoder`.
 """
 
 from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from types import MethodType
 from typing import Any, cast
@@ -26,6 +28,7 @@ from moderation.training.lstm import MASKED
 from moderation.training.recipe import DistilBertLora
 
 ADAPTER_FILE = "adapter_model.safetensors"
+BERTS = ("bert", "distilbert")
 LAYERS = ["q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"]
 
 
@@ -34,16 +37,12 @@ def load_encoder(folder: Path) -> DistilBertModel:
 
     Raises ConfigError where the folder holds another kind of network.
     """
-    file = folder / "config.json"
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot be read ({type(error).__name__})", where=str(file)) from error
+    config = _config(folder)
     kind = config.get("model_type")
-    if kind not in ("bert", "distilbert"):
+    if kind not in BERTS:
         raise ConfigError(
             f"expected model_type bert or distilbert, found {kind!r}; choose another base",
-            where=str(file),
+            where=str(folder / "config.json"),
         )
     tensors = load_file(folder / "model.safetensors")
     # Checkpoints with a language-model head keep the encoder under its kind's name.
@@ -64,6 +63,15 @@ def load_encoder(folder: Path) -> DistilBertModel:
             f"no tensor {found.missing_keys[0]}", where=str(folder / "model.safetensors")
         )
     return encoder
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    file = folder / "config.json"
+    try:
+        config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"cannot be read ({type(error).__name__})", where=str(file)) from error
+    return config
 
 
 def _from_bert(
@@ -156,21 +164,40 @@ class DistilBertNetwork(nn.Module):
         result: tuple[Tensor, Tensor] = self.heads(states, inside)
         return result
 
+    def adapted(self) -> list[str]:
+        """Names of the layers beside which LoRA puts its matrices."""
+        return LAYERS
+
+
+def _bare(
+    folder: Path, tokenizer: Tokenizer, heads: Callable[[int], Heads], tokens: int = 8
+) -> DistilBertNetwork:
+    """The base in `folder` without an adapter, under heads for the width of its states."""
+    if _config(folder).get("model_type") in BERTS:
+        encoder = load_encoder(folder)
+        name_emoji(encoder, tokenizer)
+        return DistilBertNetwork(encoder, heads(encoder.config.dim))
+    from moderation.training.encoder import encoder_network
+
+    return encoder_network(folder, tokenizer, heads, tokens)
+
 
 def new_network(
     folder: Path, tokenizer: Tokenizer, model: DistilBertLora, labels: int
 ) -> PeftModel:
     """The base in `folder` with an untrained adapter and untrained heads."""
-    encoder = load_encoder(folder)
-    name_emoji(encoder, tokenizer)
-    heads = Heads(encoder.config.dim, model.attention, model.dense, labels, model.dropout)
+
+    def heads(width: int) -> Heads:
+        return Heads(width, model.attention, model.dense, labels, model.dropout)
+
+    longest = max(model.window, model.max_length)
+    network = cast(Any, _bare(folder, tokenizer, heads, longest))
     config = LoraConfig(
         r=model.rank,
         lora_alpha=2 * model.rank,
-        target_modules=LAYERS,
+        target_modules=network.adapted(),
         modules_to_save=["heads"],
     )
-    network = cast(Any, DistilBertNetwork(encoder, heads))
     network.name_or_path = model.base  # for adapter_config.json
     return _dense(get_peft_model(network, config))
 
@@ -188,7 +215,7 @@ def load_network(model: str | Path, base: str | Path, *, trainable: bool = False
     `model` is a model folder, `base` the folder of the base that its card names. With `trainable`
     the adapter and the heads can be trained further; without, only used or merged.
 
-    Raises ConfigError where the base is not a DistilBERT or BERT, or the folder has no adapter.
+    Raises ConfigError where the base is no encoder, or the folder has no adapter.
     """
     folder = Path(model)
     try:
@@ -196,20 +223,13 @@ def load_network(model: str | Path, base: str | Path, *, trainable: bool = False
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
     except Exception as error:  # both libraries raise kinds of their own
         raise ConfigError(
-            f"expected a DistilBERT model with {ADAPTER_FILE} and {TOKENIZER_FILE} "
+            f"expected a model trained by LoRA with {ADAPTER_FILE} and {TOKENIZER_FILE} "
             f"({type(error).__name__})",
             where=str(folder),
         ) from error
-    encoder = load_encoder(Path(base))
-    name_emoji(encoder, tokenizer)
     shapes = {name.rsplit("heads.", 1)[-1]: tensor.shape for name, tensor in tensors.items()}
-    heads = Heads(
-        encoder.config.dim,
-        shapes["attention.weight"][0],
-        shapes["dense.weight"][0],
-        shapes["output.weight"][0],
-    )
-    network = cast(Any, DistilBertNetwork(encoder, heads))
+    sizes = [shapes[f"{name}.weight"][0] for name in ("attention", "dense", "output")]
+    network = cast(Any, _bare(Path(base), tokenizer, lambda width: Heads(width, *sizes)))
     loaded = PeftModel.from_pretrained(network, str(folder), is_trainable=trainable)
     return _dense(loaded).eval()
 

@@ -230,7 +230,11 @@ def _export(network: nn.Module, folder: Path) -> float:
 
     from moderation.training.distilbert import merged, save_adapter
     from moderation.training.distilbert_export import export_distilbert
+    from moderation.training.encoder import EncoderNetwork, export_encoder
 
     assert isinstance(network, PeftModel)
     save_adapter(network, folder)
-    return export_distilbert(merged(network), folder / GRAPH_FILE)
+    whole = merged(network)
+    if isinstance(whole, EncoderNetwork):
+        return export_encoder(whole, folder / GRAPH_FILE)
+    return export_distilbert(whole, folder / GRAPH_FILE)

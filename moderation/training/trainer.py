@@ -32,7 +32,8 @@ from moderation.training.data import Rows, Spans, batches, epoch_order
 from moderation.training.measure import selection_score
 from moderation.training.recipe import Optimisation, Recipe
 
-SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+BERT_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+UNKNOWN = ("[UNK]", "<unk>", "[MASK]", "<mask>")
 # Of the harmless rows one in so many says that no word of it deserves a mark: all of them would
 # drown the few thousand that raters marked.
 UNMARKED = 8
@@ -170,13 +171,21 @@ def _changed_texts(
     return result
 
 
+def _special(tokenizer: Tokenizer) -> dict[str, int]:
+    """Tokens that are no part of what somebody wrote, by what the family calls them."""
+    added = tokenizer.get_added_tokens_decoder().items()
+    found = {token.content: place for place, token in added if token.special}
+    named = {name: tokenizer.token_to_id(name) for name in BERT_SPECIAL}
+    return found | {name: place for name, place in named.items() if place is not None}
+
+
 class Collator:
     """Batches of tensors, padded to their longest row, with some words hidden while training."""
 
     def __init__(self, tokenizer: Tokenizer, word_dropout: float = 0.0) -> None:
-        self.unknown = tokenizer.token_to_id("[UNK]") or 0
-        special = [tokenizer.token_to_id(token) for token in SPECIAL]
-        self.kept = np.asarray([place for place in special if place is not None], np.int64)
+        special = _special(tokenizer)
+        self.unknown = next((special[name] for name in UNKNOWN if name in special), 0)
+        self.kept = np.asarray(sorted(special.values()), np.int64)
         self.word_dropout = word_dropout
 
     def __call__(

@@ -126,6 +126,12 @@ def emoji(texts: Iterable[str], count: int) -> list[str]:
 def build_tokenizer(folder: Path, signs: list[str]) -> Tokenizer:
     """The base's tokenizer with `signs` in its unused places."""
     content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    plain: Tokenizer = Tokenizer.from_str(json.dumps(content))
+    if not isinstance(plain.model, models.WordPiece):
+        # Bytes and unigrams spell out whatever they do not know, emoji among it.
+        plain.no_padding()
+        plain.no_truncation()
+        return plain
     vocabulary: dict[str, int] = content["model"]["vocab"]
     unused = sorted(
         (token for token in vocabulary if token.startswith("[unused")), key=vocabulary.__getitem__
@@ -149,10 +155,9 @@ def build_tokenizer(folder: Path, signs: list[str]) -> Tokenizer:
         )
     content["added_tokens"].sort(key=lambda token: int(token["id"]))
     tokenizer: Tokenizer = Tokenizer.from_str(json.dumps(content))
-    if isinstance(tokenizer.model, models.WordPiece):
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [tokenizer.pre_tokenizer, pre_tokenizers.FixedLength(LONGEST_WORD)]
-        )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [tokenizer.pre_tokenizer, pre_tokenizers.FixedLength(LONGEST_WORD)]
+    )
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
