@@ -225,7 +225,7 @@ class LstmModel(_Section):
 
 
 class DistilBertLora(_Section):
-    """A DistilBERT, or a BERT turned into one, trained by LoRA."""
+    """A DistilBERT, a BERT turned into one, or any other encoder, trained by LoRA."""
 
     kind: Literal["distilbert"]
     base: str = Field(
