@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import gradio as gr
+from gradio.context import Context
 
 from moderation.errors import ContentError, ModerationError
 from moderation.ui import look
@@ -25,6 +28,9 @@ AT_ONCE = 2
 
 EXCERPT = 240
 """Characters of a text that the table shows."""
+
+SHELF = 16
+"""Visits whose files and runs are kept at the same time; the oldest makes room for the next."""
 
 FORMATS = {"CSV": "csv", "JSON lines": "jsonl", "Parquet": "parquet"}
 
@@ -47,6 +53,14 @@ EMPTY = look.empty(
 )
 
 
+GONE = look.notice(
+    "The file is no longer here",
+    "The connection was lost, the visit was a long one, or others needed the room.",
+    todo="Upload it again.",
+    kind="warning",
+)
+
+
 @dataclass
 class Held:
     """What a visit holds: the table that was uploaded last, and the last run."""
@@ -54,6 +68,37 @@ class Held:
     table: Table | None = None
     name: str = ""
     run: Run | None = None
+    gone: bool = False
+
+    def let_go(self) -> None:
+        if self.run is not None:
+            self.run.stop = True
+        self.table = self.run = None
+        self.gone = True
+
+
+class Shelf:
+    """What all visits hold, so that it has a bound and goes when a visit ends."""
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[str, Held] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def put(self, held: Held, request: gr.Request) -> None:
+        """What this visit holds now, instead of what it held before."""
+        visit = str(request.session_hash)
+        with self._lock:
+            self._held[visit] = held
+            self._held.move_to_end(visit)
+            while len(self._held) > SHELF:
+                self._held.popitem(last=False)[1].let_go()
+
+    def clear(self, request: gr.Request) -> None:
+        """The visit has ended."""
+        with self._lock:
+            held = self._held.pop(str(request.session_hash), None)
+        if held is not None:
+            held.let_go()
 
 
 _held: WeakKeyDictionary[Desk, gr.State] = WeakKeyDictionary()
@@ -69,6 +114,9 @@ def held(desk: Desk) -> gr.State:
 def tab(desk: Desk) -> None:
     """Lay out the tab inside of the Blocks that are open."""
     state = held(desk)
+    shelf = Shelf()
+    assert Context.root_block is not None, "a tab is laid out inside of Blocks"
+    Context.root_block.unload(shelf.clear)
     look.html(f"<style>{CSS}</style>", visible="hidden")
     with gr.Row(equal_height=False, elem_id="batch-tab"):
         with gr.Column(scale=4, min_width=300):
@@ -122,11 +170,12 @@ def tab(desk: Desk) -> None:
             page = gr.Number(1, label="Page", precision=0, minimum=1, min_width=80)
             after = gr.Button("Next", size="sm", min_width=90)
 
-    def opened(path: str | None, now: Held) -> tuple[Any, ...]:
+    def opened(path: str | None, now: Held, request: gr.Request) -> tuple[Any, ...]:
         """Reads a file; says its columns and what was noticed."""
-        if now.run is not None:
-            now.run.stop = True
+        now.let_go()
+        now.gone = False
         now = Held()
+        shelf.put(now, request)
         blank = (now, gr.Dropdown(choices=[], value=None), "", gr.Column(visible=False))
         if path is None:
             return *blank, EMPTY
@@ -145,11 +194,16 @@ def tab(desk: Desk) -> None:
         choice = gr.Dropdown(choices=names, value=now.table.guess())
         return now, choice, "", gr.Column(visible=False), html
 
-    def started(column: str | None, policy: str, other: str | None, now: Held) -> tuple[Any, ...]:
+    def started(
+        column: str | None, policy: str, other: str | None, now: Held, request: gr.Request
+    ) -> tuple[Any, ...]:
         """Makes the run, so that it can be cancelled while it waits."""
         if now.run is not None:
             now.run.stop = True
         now.run = None
+        if now.gone:
+            return now, GONE, gr.Button(interactive=True), gr.Button(interactive=False)
+        shelf.put(now, request)
         try:
             now.run = _run(desk, now.table, column, policy, other)
         except ModerationError as error:
@@ -177,7 +231,13 @@ def tab(desk: Desk) -> None:
             # The page was left: nobody is there to look at the rest.
             run.stop = True
             raise
-        if now.run is not run:  # another file has been opened since
+        if now.run is not run:
+            # Another file has been opened since, or this one had to make room.
+            ready: dict[Any, Any] = {
+                go: gr.Button(interactive=True),
+                cancel: gr.Button(interactive=False),
+            }
+            yield {**ready, status: GONE} if now.gone else ready
             return
         shown: dict[Any, Any] = {
             go: gr.Button(interactive=True),
@@ -214,7 +274,7 @@ def tab(desk: Desk) -> None:
     def listed(only: str, order: str, search: str, page: float, now: Held) -> str:
         """The rows of one page as HTML."""
         if now.run is None or not now.run.done:
-            return EMPTY
+            return GONE if now.gone else EMPTY
         try:
             return _rows(now.run, only, order, search, int(page or 1))
         except ModerationError as error:

@@ -195,11 +195,12 @@ def test_thresholds_are_dragged_until_a_text_is_allowed_and_the_engine_agrees(
     policy = Policy.load(path)
     assert not set(acting) & set(policy.thresholds)
     assert Moderator(path).moderate(INSULT).action is Action.ALLOW
-    assert Policy.parse(policy.to_yaml()) == policy
+    assert Policy.parse(policy.to_yaml()).model_dump() == policy.model_dump()
 
     page.get_by_role("button", name="Back to the policy as it is").click()
     one.get_by_text("as before").wait_for()
-    assert Policy.load(downloaded(page, tmp_path)) == Policy.load("default")
+    same = Policy.load(downloaded(page, tmp_path))
+    assert same.model_dump() == Policy.load("default").model_dump()
 
 
 def test_sliders_by_keyboard(page: Any) -> None:
@@ -285,7 +286,7 @@ def test_what_would_change_in_the_file_is_what_changes(page: Any, tmp_path: Path
     assert f"{sum(map(bool, after)) / 120:.1%}" in shares
     assert "Precision" in many.inner_text()
 
-    page.get_by_label("Policy", exact=True).click()
+    page.locator("#policy-name input").click()
     page.get_by_role("option", name="images").click()
     many.get_by_text("The file was run with another policy").wait_for()
 
