@@ -391,6 +391,14 @@ def models_fetch(names: Sequence[str], policy: str, plugins: Sequence[str]) -> N
     help="What has not had its turn by then is refused with 429.",
 )
 @click.option(
+    "--timeout",
+    default=30.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="What has begun and is not done by then hangs, and is answered with 503.",
+)
+@click.option(
     "--max-body",
     type=click.IntRange(min=1),
     metavar="BYTES",
@@ -421,6 +429,7 @@ def serve(
     suggestions: Path | None,
     queue: int,
     max_wait: float,
+    timeout: float,
     max_body: int | None,
     cors: tuple[str, ...],
     ui: bool,
@@ -454,7 +463,7 @@ def serve(
         max_body=max_body,
         cors=cors,
         ui=ui,
-        limits=Limits(queue=queue, wait=max_wait),
+        limits=Limits(queue=queue, wait=max_wait, answer=timeout),
     )
     serve(settings, host=host, port=port, log_level=log_level)
 
@@ -523,7 +532,7 @@ def space_check(folder: Path, port: int) -> None:
         faults += word == "FAULT"
         click.echo(f"{word:<6}{what}")
     if faults:
-        raise ModerationError(f"a Space would not run as it should: {faults} faults")
+        raise ModerationError("a Space would not run as it should: see the FAULT above")
 
 
 @main.command()

@@ -129,7 +129,7 @@ class Gate:
         headers = dict(scope["headers"])
         sent = headers.get(b"x-request-id", b"")
         request_id = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex.encode()
-        scope["state"]["request_id"] = request_id.decode()
+        scope.setdefault("state", {})["request_id"] = request_id.decode()
         status = 0
         fault: dict[str, str] = {}
         pieces: list[bytes] = []

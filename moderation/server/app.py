@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,9 @@ from moderation.server.service import Limits, Service
 TEXT_BODY = 1_000_000
 """Bytes of a request, unless a served policy reads images."""
 UI_PATH = "/ui"
-GRACE = 35
-"""Seconds that requests in progress are given when the service is told to stop: `Limits.answer` and
-a little. Only a browser with the page open takes them all."""
+GRACE = 5
+"""Seconds beside `Limits.answer` that requests in progress are given when the service is told to
+stop. Only a browser with the page open takes them all."""
 
 
 class Settings(BaseModel):
@@ -144,7 +145,7 @@ def serve(settings: Settings, *, host: str, port: int, log_level: str = "info") 
         log_config=None,
         server_header=False,
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=GRACE,
+        timeout_graceful_shutdown=ceil(settings.limits.answer + GRACE),
     )
 
 

@@ -7,7 +7,7 @@ import logging
 import secrets
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -83,7 +83,7 @@ class Service:
     the first of them. They are loaded by `start`, in the background: until then requests wait.
     """
 
-    policies: Mapping[str, Moderator]
+    policies: dict[str, Moderator]
     default: str
 
     def __init__(
@@ -93,12 +93,18 @@ class Service:
         limits: Limits | None = None,
         metrics: Metrics | None = None,
     ) -> None:
-        """Raises ConfigError where two policies have one name, or there is none."""
+        """Raises ConfigError where two policies have one name; at least one is expected."""
         self.limits = limits or Limits()
         self.metrics = metrics or Metrics()
-        self.policies = {moderator.policy.name: moderator for moderator in policies}
-        if len(self.policies) != len(policies) or not policies:
-            raise ConfigError("expected one or more policies to serve, each of its own name")
+        self.policies = {}
+        for moderator in policies:
+            name = moderator.policy.name
+            if name in self.policies:
+                raise ConfigError(
+                    f"two of the served policies are named {name!r}, and requests choose by name; "
+                    "give one of them another name"
+                )
+            self.policies[name] = moderator
         self.default = policies[0].policy.name
         self._lanes = {
             name: _Lane(moderator, self.limits, self.metrics)
@@ -192,6 +198,7 @@ class Service:
         )
         if held > IMAGE_BYTES:
             raise Overloaded(1)
+        self._lanes[policy or self.default].make_sure_of_room(1)  # before the work, not after it
         part = await self.run(self.policies[policy or self.default].image, address)
         self._images[next(self._numbers)] = part.image
         return part
@@ -315,10 +322,14 @@ class _Lane:
         self._metrics.judged(verdicts)
         return verdicts
 
-    async def _queue_up(self, contents: Sequence[Content], exhaustive: bool) -> list[Verdict]:
-        if self._queued and self._queued + len(contents) > self._limits.queue:
+    def make_sure_of_room(self, contents: int) -> None:
+        """Raises Overloaded where the queue would grow too long; an empty one takes anything."""
+        if self._queued and self._queued + contents > self._limits.queue:
             self._metrics.shed("full")
             raise self._overloaded()
+
+    async def _queue_up(self, contents: Sequence[Content], exhaustive: bool) -> list[Verdict]:
+        self.make_sure_of_room(len(contents))
         job = _Job(contents, exhaustive, self._loop.create_future())
         job.late = self._loop.time() + self._limits.wait
         self._queue.append(job)

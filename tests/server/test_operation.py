@@ -231,10 +231,13 @@ def test_policy_that_cannot_be_used_is_one_line_at_the_start(tmp_path: Path) -> 
 
     from moderation.cli import main
 
+    same = tmp_path / "same.yaml"
+    same.write_text(POLICY.format(options="exact: true", step="").replace("test", "perspective", 1))
     for options, told in (
         (["--policy", "no-such"], "no policy named 'no-such' is shipped"),
         (["--policy", "default", "--policy", "./default.yaml"], "no file there"),
         (["--keys", str(tmp_path / "none")], "expected a file of API keys"),
+        (["--policy", str(same)], "two of the served policies are named 'perspective'"),
     ):
         done = CliRunner().invoke(main, ["serve", *options])
         assert done.exit_code == 1
