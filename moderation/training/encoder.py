@@ -77,7 +77,7 @@ def encoder_network(
 
 def _load(folder: Path) -> Any:
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         if config.is_encoder_decoder:
             raise ConfigError(
                 f"{config.model_type} writes what it was asked for; choose an encoder as base",
@@ -91,6 +91,7 @@ def _load(folder: Path) -> Any:
             folder,
             config=config,
             local_files_only=True,
+            trust_remote_code=False,
             use_safetensors=True,
             # The form that torch.onnx.export traces for every family.
             attn_implementation="eager",

@@ -327,6 +327,10 @@ def test_what_cannot_be_a_base_is_refused(bases: Callable[[str], Path], tmp_path
 
     other = changed(roberta, tmp_path / "other", model_type="no-such-kind")
     assert "no encoder that this version of transformers can load" in refusal(other)
+    code = {"auto_map": {"AutoConfig": "own.Config", "AutoModel": "own.Model"}}
+    hub = changed(roberta, tmp_path / "hub", model_type="no-such-kind", **code)
+    (hub / "own.py").write_text("raise SystemExit('code of the base was run')\n")
+    assert "no encoder that this version of transformers can load" in refusal(hub)
     deeper = changed(roberta, tmp_path / "deeper", num_hidden_layers=3)
     assert "no tensor encoder.layer.2." in refusal(deeper)
 
