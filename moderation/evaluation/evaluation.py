@@ -28,16 +28,18 @@ ERRORS = 12
 """Errors of each kind for each label."""
 FALSE_ALARM, MISSED, WRONG_CLASS = "flagged, labelled harmless", "missed", "wrong class"
 BARS = 40
+NO_LABEL = "none"
 
 Advance = Callable[[int], Any]
 
 
 class Points(NamedTuple):
-    """Texts as points: rows of the data, [n, 3], and what they were made of."""
+    """Texts as points: rows of the data, [n, 3], what they were made of, and a label of each."""
 
     rows: NDArray[np.int64]
     places: NDArray[np.float32]
     source: str
+    groups: list[str]
 
 
 @dataclass(frozen=True)
@@ -127,13 +129,21 @@ def evaluate(
     if picture and len(labelled) >= 10:
         rows = pick(labelled)
         places, source = coordinates([labelled.texts[row] for row in rows], system.model)
-        points = Points(rows, places, source)
+        points = Points(rows, places, source, _groups(labelled.targets[rows], labelled.labels))
         numbers["embedding"] = {
             "source": source,
             "rows": labelled.numbers[rows].tolist(),
             "places": np.round(places, 3).tolist(),
+            "groups": points.groups,
         }
     return Evaluation(numbers, labelled, scored, points)
+
+
+def _groups(targets: NDArray[np.float32], labels: Sequence[str]) -> list[str]:
+    """The rarest label that each row has: a broad one such as `toxic` would be all there is."""
+    has = np.nan_to_num(targets) >= 0.5
+    rarity = np.where(has, has.sum(axis=0), np.inf)
+    return [labels[int(row.argmin())] if row.min() < np.inf else NO_LABEL for row in rarity]
 
 
 def read_history(run: str | Path) -> list[dict[str, float]]:

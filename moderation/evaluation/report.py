@@ -6,19 +6,17 @@ The page shows texts as they are, for people who have to read them; the numbers 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from moderation.evaluation import plots
 from moderation.evaluation.baseline import Baseline
 from moderation.evaluation.evaluation import (
     FALSE_ALARM,
     MISSED,
+    NO_LABEL,
     WRONG_CLASS,
     Evaluation,
     evaluate,
@@ -30,7 +28,6 @@ from moderation.evaluation.page import Page, Raw, chooser, interval, table, tile
 from moderation.evaluation.system import ModelSystem
 from moderation.training.data import Rows
 
-NO_LABEL = "none"
 LONGEST = 600
 """Characters of a text that the page shows."""
 
@@ -336,7 +333,7 @@ def _marked(evaluation: Evaluation, place: int) -> str:
 def _points(page: Page, evaluation: Evaluation) -> Iterator[str]:
     points, labelled = evaluation.points, evaluation.labelled
     assert points is not None
-    groups = _groups(labelled.targets[points.rows], labelled.labels)
+    groups = points.groups
     ranks = {name: rank for rank, name in enumerate((NO_LABEL, *labelled.labels))}
     order = sorted(range(len(groups)), key=lambda place: ranks[groups[place]])
     figure = plots.points(
@@ -356,13 +353,6 @@ def _points(page: Page, evaluation: Evaluation) -> Iterator[str]:
         "the mouse or a finger; near points are alike to the model, distances between far groups "
         "mean nothing.</p>"
     )
-
-
-def _groups(targets: NDArray[np.float32], labels: Sequence[str]) -> list[str]:
-    """The rarest label that each row has: a broad one such as `toxic` would be all there is."""
-    has = np.nan_to_num(targets) >= 0.5
-    rarity = np.where(has, has.sum(axis=0), np.inf)
-    return [labels[int(row.argmin())] if row.min() < np.inf else NO_LABEL for row in rarity]
 
 
 def _how(numbers: Mapping[str, Any]) -> Iterator[str]:

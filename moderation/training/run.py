@@ -166,6 +166,8 @@ def train_recipe(
     shown(recipe.name, row, console)
     options = recipe.baseline or BaselineOptions()
     page = report_run(target, held, train, run_folder, baseline=Baseline(**options.model_dump()))
+    # The numbers without the texts go with the model: the page draws its curves from them.
+    shutil.copyfile(page.with_suffix(".json"), target / "report.json")
     console.print(f"wrote {target}, and about it {page}")
     return target
 
