@@ -148,7 +148,8 @@ class Gate:
             if known.streams:
                 await self._app(scope, receive, reply)
             elif await self._read(headers, receive, pieces):
-                await self._answer(scope, b"".join(pieces), receive, reply)
+                pieces[:] = [b"".join(pieces)]
+                await self._answer(scope, pieces[0], receive, reply)
         except Exception as error:  # noqa: BLE001  # it is answered, and logged without its message
             if status:  # half of an answer is out: nothing can be put right
                 fault = {"error": _told(error)}

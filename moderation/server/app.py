@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterable
@@ -80,8 +79,6 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         service.start()
-        gc.collect()
-        gc.freeze()  # what is there now stays: collections need not look at it again
         yield
         service.stop()
 

@@ -5,8 +5,8 @@ A face is a module with two public names:
     FACE = Face(...)                                    # below
     def router(service: Service, ...) -> APIRouter      # its routes, with full paths
 
-Its routes read JSON with `read`, ask `Service.judge`, and raise `Problem` for what the client did
-wrong. Everything else is done for them:
+Its routes read JSON with `Service.read`, ask `Service.judge`, and raise `Problem` for what the
+client did wrong. Everything else is done for them:
 
 - A `Problem`, from a route or from the gate before it (body too large, no key, no such path, …),
   is answered by the `error` of the face that owns the path.

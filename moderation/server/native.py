@@ -13,7 +13,7 @@ from moderation.content import Content, Message, Part
 from moderation.engine import MAX_PARTS, Moderator
 from moderation.errors import ContentError
 from moderation.policy import Thresholds
-from moderation.server.face import Face, Problem, read
+from moderation.server.face import Face, Problem
 from moderation.server.metrics import CONTENT_TYPE
 from moderation.server.service import Service
 from moderation.verdict import Verdict, verdict_schema
@@ -354,7 +354,7 @@ def router(service: Service) -> APIRouter:
     )
     async def moderate(request: Request) -> Response:
         """Judge a text, an image, or several of them together."""
-        asked = read(ModerateRequest, await request.body())
+        asked = await service.read(ModerateRequest, await request.body())
         _check_policy(service, asked.policy)
         content = await _content(service, asked, asked.policy, "")
         [verdict] = await service.judge([content], policy=asked.policy, exhaustive=asked.exhaustive)
@@ -368,7 +368,7 @@ def router(service: Service) -> APIRouter:
     )
     async def moderate_batch(request: Request) -> Response:
         """Judge several contents, each on its own."""
-        asked = read(BatchRequest, await request.body())
+        asked = await service.read(BatchRequest, await request.body())
         _check_policy(service, asked.policy)
         contents = [
             await _content(service, item, asked.policy, f"items[{index}].")

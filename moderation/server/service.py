@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import secrets
 import threading
@@ -26,7 +27,7 @@ from moderation.content import Content, Part
 from moderation.engine import Moderator
 from moderation.errors import ConfigError, ContentError, FilterError, ModerationError
 from moderation.image import Picture
-from moderation.server.face import NoAnswer, Overloaded
+from moderation.server.face import NoAnswer, Overloaded, read
 from moderation.server.metrics import Metrics
 from moderation.verdict import Verdict
 
@@ -39,6 +40,8 @@ OVERHEAD = 200
 """What a content costs beside its characters, in characters."""
 MAX_HANGING = 4
 """Threads of one policy that may hang before its requests are refused at once."""
+LONG_BODY = 100_000
+"""Bytes of JSON from which on it is read off the event loop."""
 MAX_WORK = 32
 """Calls of `Service.run` that may wait or run at a time."""
 IMAGE_BYTES = 1_000_000_000
@@ -52,6 +55,7 @@ FORGIVEN = 30.0
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+_M = TypeVar("_M", bound=BaseModel)
 _Outcome: TypeAlias = Verdict | Exception
 
 log = logging.getLogger("moderation.server")
@@ -152,6 +156,17 @@ class Service:
                 f"expected at most {self.limits.characters:,} characters in one request, found more"
             )
         return await lane.judge(contents, exhaustive)
+
+    async def read(self, model: type[_M], body: bytes) -> _M:
+        """`face.read`, off the event loop where the body is a long one.
+
+        Raises:
+            Problem: as `face.read`.
+            Overloaded: as `run`.
+        """
+        if len(body) < LONG_BODY:
+            return read(model, body)
+        return await self.run(read, model, body)
 
     async def run(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Other work that blocks (decoding an image, writing a file), off the event loop.
@@ -260,7 +275,6 @@ class _Lane:
         self._queue: deque[_Job] = deque()
         self._queued = 0
         self._running: _Batch | None = None
-        self._began = 0.0
         self._pace: float | None = None
         """Seconds that a unit of cost takes, of late."""
         self._each = 0.0
@@ -356,7 +370,6 @@ class _Lane:
             self._running = None
             return
         self._running = batch
-        self._began = self._loop.time()
         self._alarm = self._loop.call_later(self._limits.answer, self._give_up, batch)
         self._metrics.began(len(batch))
         self._worker.do(partial(self._check, batch, self._worker))
@@ -367,6 +380,10 @@ class _Lane:
         pace = self._pace
         while self._queue:
             job = self._queue[0]
+            if job.future.done():  # one of its contents has failed, and with it the request
+                self._queue.popleft()
+                self._queued -= len(job.contents) - job.taken
+                continue
             if batch and job.exhaustive != batch[0][0].exhaustive:
                 break
             while job.taken < len(job.contents):
@@ -489,6 +506,8 @@ class _Lane:
         except ModerationError:  # `on_error: raise`: every request is told
             log.error("a step cannot be loaded", extra={"policy": self.moderator.policy.name})
         faults += [f"step {step} cannot be loaded" for step in self.moderator.faults()]
+        gc.collect()
+        gc.freeze()  # what is there now stays: later collections need not look at it again
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._ready, faults)
 

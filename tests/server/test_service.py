@@ -346,6 +346,20 @@ def test_a_failure_costs_only_the_content_that_caused_it() -> None:
     run(hand, test, limits=Limits(wait=30), on_error="raise")
 
 
+def test_the_rest_of_a_request_that_has_failed_is_not_judged() -> None:
+    hand = Hand()
+
+    async def test(service: Service) -> None:
+        with pytest.raises(FilterError):
+            await service.judge([content("die"), *(content(f"n {n}") for n in range(200))])
+        await service.judge([content("next")])
+        assert value(service, "queue_contents", policy="held") == 0
+
+    run(hand, test, on_error="raise")
+    assert "n 199" not in hand.texts()
+    assert hand.texts()[-1] == "next"
+
+
 def test_a_step_that_hangs_is_answered_and_does_not_stop_the_others() -> None:
     hand = Hand()
 
