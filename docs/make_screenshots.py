@@ -81,6 +81,47 @@ def models(page: Page) -> None:
     page.wait_for_timeout(500)
 
 
+def comments(page: Page) -> None:
+    kinds = (
+        ("Thank you, that was a lovely evening.", 0),
+        ("The train is late again, what a surprise.", 0),
+        ("Holy crap, this cake is damn good!", 0),
+        ("You are a pathetic little liar.", 1),
+        ("what an 1d10t, go away", 1),
+        ("I will find you and break your legs.", 1),
+        ("Could somebody look at my bicycle?", 0),
+        ("Nobody wants your kind in this street.", 1),
+        ("Happy birthday to the best neighbour of all!", 0),
+        ("This traffic is killing me.", 0),
+        ("Shut up, you miserable idiot.", 1),
+    )
+    lines = ["id,comment,toxic"]
+    for number in range(600):
+        told, toxic = kinds[number * number * 7 % len(kinds)]
+        lines.append(f'{number},"{told}",{toxic}')
+    page.get_by_role("tab", name="Batch").click()
+    page.locator("input[type=file]:not(#check-image *)").first.set_input_files(
+        {
+            "name": "comments.csv",
+            "mimeType": "text/csv",
+            "buffer": "\n".join(lines).encode(),
+        }
+    )
+    page.locator("#batch-status", has_text="600").wait_for()
+    page.locator("#batch-run").click()
+    page.locator("#batch-rows tbody tr").first.wait_for(timeout=60_000)
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(1500)
+
+
+def thresholds(page: Page) -> None:
+    comments(page)
+    page.get_by_role("tab", name="Policy").click()
+    page.locator("#policy-form input[type=range]").first.wait_for()
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(1500)
+
+
 def shoot(
     browser: Browser,
     address: str,
@@ -140,6 +181,8 @@ def main() -> None:
                 shoot(browser, address, "check-dark", threat, scheme="dark")
                 shoot(browser, address, "check-phone", threat, width=390, height=1700)
                 shoot(browser, address, "check-picture", picture)
+                shoot(browser, address, "batch-light", comments)
+                shoot(browser, address, "policy-dark", thresholds, scheme="dark")
                 shoot(browser, address, "models-light", models)
                 browser.close()
         finally:

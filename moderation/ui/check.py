@@ -37,7 +37,7 @@ class Example(NamedTuple):
 EXAMPLES = (
     Example("Everyday", "Thanks for the recipe! The kids loved it, I'll make it again tomorrow."),
     Example("Insult", "You are a pathetic little liar and nobody here can stand you."),
-    Example("Disguised", "what an 1d10t, y0u are s0 s.t.u.p.i.d it hurts"),
+    Example("Disguised", "what an 1d10t, you are so s.t.u.p.i.d it hurts"),
     Example("Threat", "I know where you park. Wait until I find you, I will break your legs."),
     Example("Only an idiom", "This traffic is killing me, I could murder a cup of tea."),
     Example(
@@ -47,7 +47,7 @@ EXAMPLES = (
     ),
     Example("Group attacked", "Immigrants are vermin and should be thrown out of this country."),
     Example("Self-harm", "I can't do this anymore. I want to end it all tonight."),
-    Example("Strong language", "Holy shit, that goal was fucking amazing!"),
+    Example("Strong language", "Holy crap, this cake is damn good!"),
     Example("Another language", "Das war ein wirklich schöner Abend, vielen Dank euch allen!"),
 )
 """Mild in wording, since the page is public; each shows one thing that chains get right or not."""
@@ -151,6 +151,12 @@ def tab(desk: Desk) -> None:
 
     outputs = [result, code, desk.checked, desk.name]
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
+    # A picture may take a second: the old verdict then fades, which a text is too quick for.
+    seen: dict[str, Any] = {
+        "queue": False,
+        "show_progress": "minimal",
+        "show_progress_on": [result],
+    }
     asked = [
         event(
             page,
@@ -158,7 +164,7 @@ def tab(desk: Desk) -> None:
             outputs,
             api_name="check_page",
             api_visibility="undocumented",
-            **quick,
+            **seen,
         )
         for event in (button.click, text.submit)
     ]
@@ -168,7 +174,7 @@ def tab(desk: Desk) -> None:
             [policy],
             [text, image, *outputs],
             api_visibility="private",
-            **quick,
+            **seen,
         )
         for chip, told in chips
     ]

@@ -134,7 +134,7 @@ class Lineup:
             Model(
                 "distilbert",
                 "DistilBERT",
-                "Slower than the LSTM, and a better judge of what is meant.",
+                "A transformer: larger and slower than the LSTM, with more of the context.",
                 _classifier("distilbert"),
                 "moderation train configs/training/toxicity-distilbert-lora.yaml",
             ),

@@ -107,11 +107,14 @@ def theme() -> gr.themes.Base:
         "button_secondary_background_fill_hover": "var(--accent-soft)",
         "button_secondary_border_color": "var(--line)",
         "button_secondary_text_color": "var(--ink)",
+        "button_secondary_border_color_hover": "var(--soft)",
     }
     return look.set(
         **both,
         **{f"{name}_dark": value for name, value in both.items()},
         block_title_text_weight="600",
+        button_border_width="1px",
+        button_border_width_dark="1px",
         block_shadow="none",
         block_shadow_dark="none",
         input_shadow="none",
