@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -29,6 +30,7 @@ LOWS = (
     *(0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5),
 )
 HIGHS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 1.0)
+COSTS = (0, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.01)
 ACTIONS = ("review", "block")
 
 Band: TypeAlias = tuple[float, float]
@@ -214,11 +216,9 @@ class BandChoice:
 
         Blocked positives come before areas.
         """
-        bands = self.numbers["bands"]
+        bands: list[dict[str, Any]] = self.numbers["bands"]
         allowed = [row for row in bands if row["read"] <= self.numbers["goals"]["share"]]
-        if not allowed:
-            return dict(bands[0])
-        return dict(min(allowed, key=lambda row: (row["blocked less"], row["worst loss"])))
+        return min(allowed, key=_losing) if allowed else bands[0]
 
     def frontier(self) -> list[dict[str, Any]]:
         """From the cheapest band on, each that loses less than all that are cheaper."""
@@ -226,6 +226,15 @@ class BandChoice:
         for row in self.numbers["bands"]:
             if not found or row["worst loss"] < found[-1]["worst loss"]:
                 found.append(row)
+        return found
+
+    def ladder(self) -> list[dict[str, Any]]:
+        """For each step of the cost the band that loses least."""
+        found = []
+        for low, high in pairwise(COSTS):
+            rows = [row for row in self.numbers["bands"] if low <= row["read"] < high]
+            if rows:
+                found.append(min(rows, key=_losing))
         return found
 
     def widening(self) -> list[dict[str, Any]]:
@@ -254,6 +263,10 @@ class BandChoice:
             f"between: [{low:g}, {high:g}]  # {_told(row)}",
         ]
         return "\n".join(lines) + "\n"
+
+
+def _losing(row: Mapping[str, Any]) -> tuple[int, float]:
+    return row["blocked less"], row["worst loss"]
 
 
 def _told(row: Mapping[str, Any]) -> str:
@@ -313,7 +326,7 @@ def choose_band(
 
     rows = [row((low, high)) for low in LOWS for high in HIGHS if low < high]
     # Of bands that cost the same the one that loses least.
-    rows.sort(key=lambda each: (each["read"], each["blocked less"], each["worst loss"]))
+    rows.sort(key=lambda each: (each["read"], *_losing(each)))
     own = {"file": labelled.name, "rows": len(labelled), "positives": positives}
     return BandChoice(
         {

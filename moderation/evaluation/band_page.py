@@ -14,17 +14,15 @@ from moderation.evaluation.band import BandChoice
 from moderation.evaluation.page import SERIES, Figure, Page, Raw, interval, table, tiles
 
 _COST = {"title": {"text": "share of the traffic that is refined"}, "tickformat": "~%"}
-SHOWN = 12
-"""Bands of the frontier that the terminal shows at most."""
 
 
 def show(choice: BandChoice, console: Console) -> None:
-    """What never and always refining do, and the bands between them that are worth their cost."""
+    """What never and always refining do, and the best bands between them, by what they cost."""
     found = Table(box=None, pad_edge=False)
     head = ("band", "read", "worst AUC loss", "of", "blocked less", "same action", "")
     for name in head:
         found.add_column(name, justify="left" if name in ("band", "of", "") else "right")
-    for name, row in _rows(choice, SHOWN):
+    for name, row in _rows(choice):
         found.add_row(
             _band(row),
             f"{row['read']:.1%}",
@@ -40,11 +38,11 @@ def show(choice: BandChoice, console: Console) -> None:
     console.print()
 
 
-def _rows(choice: BandChoice, most: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def _rows(choice: BandChoice) -> Iterator[tuple[str, dict[str, Any]]]:
     """Rows of a table, each with what is special about it."""
     numbers, best = choice.numbers, choice.chosen
     marked = {tuple(numbers["now"]["between"]): "the policy's own"}
-    rows = {_key(row): row for row in _thinned(choice.frontier(), most)}
+    rows = {_key(row): row for row in choice.ladder()}
     rows.setdefault(_key(numbers["now"]), numbers["now"])
     if best is not None:
         marked[_key(best)] = "chosen"
@@ -61,11 +59,6 @@ def _rows(choice: BandChoice, most: int) -> Iterator[tuple[str, dict[str, Any]]]
 
 def _key(row: Mapping[str, Any]) -> tuple[float, ...]:
     return tuple(row["between"])
-
-
-def _thinned(rows: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
-    step = max(1, -(-len(rows) // most))
-    return [row for place, row in enumerate(rows) if place % step == 0]
 
 
 def _band(row: Mapping[str, Any]) -> str:
@@ -243,7 +236,7 @@ def _bands(choice: BandChoice) -> Iterator[str]:
                 f"{row['blocked less']:,}",
                 f"{row['same action']:.1%}",
             )
-            for name, row in _rows(choice, 40)
+            for name, row in _rows(choice)
         ],
         text=(1, 4),
     )
