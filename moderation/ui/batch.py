@@ -120,7 +120,9 @@ def tab(desk: Desk) -> None:
     look.html(f"<style>{CSS}</style>", visible="hidden")
     with gr.Row(equal_height=False, elem_id="batch-tab"):
         with gr.Column(scale=4, min_width=300):
-            file = gr.File(label="CSV, JSON lines or Parquet", height=150, buttons=[])
+            file = gr.File(
+                label="CSV, JSON lines or Parquet", height=150, buttons=[], elem_id="batch-file"
+            )
             column = gr.Dropdown(
                 [],
                 label="Column with the texts",
@@ -161,6 +163,7 @@ def tab(desk: Desk) -> None:
             )
             search = gr.Textbox(
                 label="Search in the texts",
+                placeholder="A word or a phrase",
                 min_width=180,
                 html_attributes=gr.InputHTMLAttributes(autocomplete="off", spellcheck=False),
             )
@@ -459,18 +462,19 @@ def _ended(run: Run) -> str:
     return told + "".join(look.notice("Note", note, kind="warning") for note in notes)
 
 
-def _bar(label: str, parts: list[tuple[str, int]], total: int) -> str:
+def _bar(label: str, parts: list[tuple[str, int]], total: int, widest: int) -> str:
+    """A bar in pieces, as wide as its share of `widest`, with its share of `total` in words."""
     told = ", ".join(f"{count:,} {tone}" for tone, count in parts)
     count = sum(count for _, count in parts)
     pieces = "".join(
-        f'<i class="is-{tone}" style="width:{100 * share / max(1, total):.3f}%"></i>'
+        f'<i class="is-{tone}" style="width:{100 * share / widest:.3f}%"></i>'
         for tone, share in parts
         if share
     )
     return (
         f'<div class="name">{label}</div><div class="stack" role="img" aria-label="{told}">'
         f'{pieces}</div><div class="score">{count:,} <span class="soft">'
-        f"{count / max(1, total):.1%}</span></div>"
+        f"{count / total:.1%}</span></div>"
     )
 
 
@@ -479,15 +483,13 @@ def _charts(run: Run) -> str:
     for place, side in enumerate(run.sides):
         name = f" by {look.text(side.name)}" if len(run.sides) > 1 else ""
         actions = "".join(
-            _bar(look.badge(action), [(str(action), count)], run.done)
+            _bar(look.badge(action), [(str(action), count)], run.done, run.done)
             for action, count in side.counts(run.done).items()
         )
         found = {name: pair for name, pair in run.by_category(place).items() if sum(pair)}
         widest = max((sum(pair) for pair in found.values()), default=1)
         bars = "".join(
-            _bar(look.words(name), [("block", block), ("review", review)], widest).replace(
-                f"{(block + review) / max(1, widest):.1%}", f"{(block + review) / run.done:.1%}"
-            )
+            _bar(look.words(name), [("block", block), ("review", review)], run.done, widest)
             for name, (review, block) in found.items()
         )
         bars = (
@@ -541,19 +543,21 @@ def _rows(run: Run, only: str, order: str, search: str, page: int) -> str:
     if not shown:
         return look.empty("No rows", "None is like this. Show all rows, or search for less.")
     two = len(run.sides) == 2
-    head = ["Row", *(side.name if two else "Action" for side in run.sides), "Highest score", "Text"]
+    head = ["Row", *(side.name if two else "Action" for side in run.sides), "Leading score", "Text"]
     body = []
     for row in shown:
-        scores = run.found[0].of(row)
-        top = max(scores, key=lambda name: scores[name], default="")
-        highest = f'{look.words(top)} <span class="num">{scores[top]:.2f}</span>' if top else "–"
+        category, score = run.leading(row)
+        if category:
+            led = f'{look.words(category)} <span class="num">{score:.2f}</span>'
+        else:
+            led = look.text("; ".join(run.sides[0].reasons.get(row, ("–",))))
         text = run.texts[row]
         cut = text[:EXCERPT].rstrip() + ("…" if len(text) > EXCERPT else "")
         body.append(
             [
                 f'<span class="num">{row + 1:,}</span>',
                 *(look.badge(Action(side.actions[row])) for side in run.sides),
-                highest,
+                led,
                 f'<span class="text-cell" dir="auto">{look.text(cut)}</span>',
             ]
         )

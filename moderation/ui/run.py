@@ -204,6 +204,22 @@ class Run:
             raise ConfigError(f"expected one of {known}, found {order[:60]!r}")
         return rows[np.argsort(-key[rows], kind="stable")]
 
+    def leading(self, row: int) -> tuple[str, float]:
+        """The category that led to the first policy's action, or else the highest, and its score.
+
+        An empty name where no score did: a step failed, or none reported anything.
+        """
+        side, scores = self.sides[0], self.found[0].of(row)
+        if side.actions[row]:
+            limits = side.moderator.policy.thresholds
+            scores = {
+                category: score
+                for category, score in scores.items()
+                if category in limits and limits[category].action(score) == side.actions[row]
+            }
+        category = max(scores, key=lambda name: scores[name], default="")
+        return category, scores.get(category, 0.0)
+
     def columns(self) -> dict[str, list[Any]]:
         """The file with the verdicts beside it: what is downloaded.
 

@@ -21,13 +21,15 @@ TEXTS = ["fine", "a joke", "foul", "foul JOKE", ""]
 
 def moderator(scores: dict[str, dict[str, float]], **options: Any) -> Moderator:
     said = {"scores": scores, "default": {"toxic": 0.0}, **options}
+    spam = any("spam" in found for found in scores.values())
+    more = {"spam": {"review": 0.5}} if spam else {}
     return Moderator(
         Policy.model_validate(
             {
                 "name": "tried",
                 "plugins": ["testing"],
                 "steps": [{"name": "words", "filter": "static", "options": said}],
-                "thresholds": {"toxic": {"review": 0.5, "block": 0.9}, "spam": {"review": 0.5}},
+                "thresholds": {"toxic": {"review": 0.5, "block": 0.9}, **more},
             }
         )
     )
@@ -66,6 +68,15 @@ def test_rows_are_filtered_sorted_and_searched() -> None:
     for bad in ({"only": "all of it"}, {"order": "colour"}):
         with pytest.raises(ConfigError, match="expected one of"):
             found.rows(**bad)
+
+
+def test_what_leads_to_an_action_is_not_a_score_that_never_acts() -> None:
+    scores = {"foul": {"toxic": 0.6, "obscene": 0.99}, "fine": {"obscene": 0.3}}
+    found = run(loud=scores)
+    assert found.sides[0].actions.tolist() == [ALLOW, ALLOW, REVIEW, REVIEW, ALLOW]
+    assert found.leading(2) == ("toxic", 0.6)
+    assert found.leading(0) == ("obscene", 0.3)
+    assert found.leading(4) == ("", 0.0)
 
 
 def test_two_policies_are_compared() -> None:
