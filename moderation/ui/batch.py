@@ -254,6 +254,10 @@ def tab(desk: Desk) -> None:
             scores = [(name.replace("_", " "), name) for name in run.found[0].categories]
             more = (("Disagreement", "disagree"),) if two else ()
             by = "disagree" if two else "file"
+            try:
+                shown[download] = offered(run, form, request)
+            except ModerationError as error:
+                shown[status] += look.notice("There is no download", str(error))
             shown |= {
                 only: gr.Dropdown(
                     choices=[*ONLY, *((("Policies disagree", "disagree"),) if two else ())],
@@ -263,7 +267,6 @@ def tab(desk: Desk) -> None:
                 search: "",
                 page: 1,
                 rows: _rows(run, "all", by, "", 1),
-                download: offered(run, form, request),
             }
         yield shown
 
@@ -403,7 +406,13 @@ def _saved(desk: Desk, run: Run, form: str, request: gr.Request) -> str:
     folder.mkdir(parents=True)
     path = folder / f"verdicts.{FORMATS[form]}"
     desk.keep(path, request)
-    write(run.columns(), path)
+    try:
+        write(run.columns(), path)
+    except OSError as error:
+        raise ContentError(
+            f"the file cannot be written ({error.strerror or type(error).__name__}); try again "
+            "later, or take fewer rows"
+        ) from None
     return str(path)
 
 
@@ -453,8 +462,8 @@ def _ended(run: Run) -> str:
     notes = [
         *run.notes,
         *(
-            f"{name}: on {rows:,} rows a step could not judge (they are marked degraded); the "
-            "Models tab says what is missing"
+            f"{name}: {rows:,} rows are marked degraded: a step failed on them, does not read "
+            "their language, or has no model (see the Models tab)"
             for name, rows in degraded.items()
             if rows
         ),
