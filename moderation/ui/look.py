@@ -38,34 +38,12 @@ MEANING = {
 
 CSS = Path(__file__).with_name("look.css").read_text(encoding="utf-8")
 
-HEAD = """
-<meta name="referrer" content="no-referrer">
-<meta name="description" content="Content moderation: text and pictures to one verdict.">
-<script>
-document.addEventListener("click", function (event) {
-  const button = event.target.closest("[data-does]");
-  if (!button) return;
-  if (button.dataset.does === "theme") document.body.classList.toggle("dark");
-  if (button.dataset.does === "copy") {
-    const code = button.parentElement.querySelector("code").textContent;
-    navigator.clipboard.writeText(code).then(function () {
-      button.textContent = "Copied";
-      setTimeout(function () { button.textContent = "Copy"; }, 1500);
-    });
-  }
-});
-// On a phone the verdict stands below what was pressed.
-new MutationObserver(function (changes) {
-  if (window.innerWidth > 736) return;
-  for (const change of changes) {
-    const node = change.target.closest && change.target.closest("#check-result");
-    if (node && node.querySelector(".verdict, .notice.error"))
-      return node.scrollIntoView({ block: "start", behavior: "smooth" });
-  }
-}).observe(document.documentElement, { childList: true, subtree: true });
-</script>
-"""
-"""In the head of the page: no address of it goes to other sites, and what two buttons do."""
+HEAD = (
+    '<meta name="referrer" content="no-referrer">'
+    '<meta name="description" content="Content moderation: text and pictures to one verdict.">'
+    f"<script>{Path(__file__).with_name('page.js').read_text(encoding='utf-8')}</script>"
+)
+"""In the head of the page: no address of it goes to other sites; what the browser does itself."""
 
 _LOGO = (
     '<svg viewBox="0 0 32 32" aria-hidden="true" fill="none" stroke-width="2.4">'

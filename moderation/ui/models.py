@@ -14,6 +14,7 @@ from gradio.events import api
 from moderation import hub
 from moderation.errors import ModerationError
 from moderation.evaluation import plots
+from moderation.evaluation.page import SERIES
 from moderation.filters.classifier import WEIGHTS
 from moderation.models.artifact import CARD_FILE, ModelCard, read_card
 from moderation.plugins import Registry, available
@@ -48,7 +49,7 @@ def tab(desk: Desk, here: gr.Tab) -> None:
         elem_id="models-model",
     )
     quality = look.html(elem_id="models-quality")
-    button = gr.Button("Show its full report, with the turning t-SNE", visible=False, size="sm")
+    button = gr.Button("Show its full report", visible=False, size="sm")
     report = look.html(elem_id="models-report")
     with gr.Accordion("The card as it lies beside the model", open=False):
         card = gr.Markdown(elem_id="models-card", sanitize_html=True)
@@ -184,7 +185,8 @@ def _model(name: str, used: Used) -> str:
         + " · ".join(look.text(each) for each in (size, found.licence) if each)
         + "</p>"
     ]
-    where = "" if found.missing else "in the package" if shipped else found.where
+    there = found.where.replace(str(Path.home()), "~")
+    where = "" if found.missing else "in the package" if shipped else there
     if where:
         lines.append(f"<p>From: {look.text(where)}</p>")
     if found.missing:
@@ -249,10 +251,15 @@ def _sections(card: ModelCard, folder: Path) -> Iterator[str]:
         yield _measured(card, test)
     report = _report(folder)
     if report is not None:
-        yield _curves(report)
-    elif isinstance(test, Mapping):
+        # Whatever lies there: a file that is no report is no reason to show nothing at all.
+        try:
+            yield _curves(report) + _points(report)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+            told = f"Expected what `moderation evaluate --json {REPORT}` writes."
+            yield look.notice(f"{REPORT} beside this model cannot be drawn", told)
+    else:
         yield (
-            '<p class="hint">Curves, calibration and confusion are drawn from '
+            '<p class="hint">Curves, calibration, confusion and the turning t-SNE are drawn from '
             f"<code>{REPORT}</code> beside the model: <code>moderation evaluate MODEL texts.csv "
             f"--json {REPORT} --report {PAGE}</code></p>"
         )
@@ -304,26 +311,69 @@ def _interval(values: Any) -> str:
 
 def _report(folder: Path) -> Mapping[str, Any] | None:
     try:
-        numbers = json.loads((folder / REPORT).read_text(encoding="utf-8"))
-        return numbers if isinstance(numbers["labels"], dict) else None
-    except (OSError, ValueError, KeyError, TypeError):
+        numbers: Mapping[str, Any] = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    except OSError:
         return None
+    except ValueError:
+        return {}
+    return numbers
 
 
 def _curves(report: Mapping[str, Any]) -> str:
-    first, second = plots.curves(report["labels"])
-    parts = [charts.svg(first, "ROC"), charts.svg(second, "Precision and recall")]
-    for label, row in report["labels"].items():
-        if "reliability" not in row:
-            continue
-        title = f"{label.replace('_', ' ')}: calibration error {row['calibration error']:.3f}"
-        parts.append(charts.svg(plots.reliability(row["reliability"]), title))
-        names = (f"not {label}", label)
-        told = f"{label.replace('_', ' ')} from {row['threshold']:g} on"
-        parts.append(charts.svg(plots.confusion(row["confusion"], names), told))
+    labels = report["labels"]
+    first, second = plots.curves(labels)
+    drawn = any("ROC" in row for row in labels.values())
+    parts = [charts.svg(first, "ROC"), charts.svg(second, "Precision and recall")] if drawn else []
+    body = f'<div class="pair">{"".join(f"<div>{part}</div>" for part in parts)}</div>'
+    overall = report["overall"]
+    if "confusion" in overall:
+        names = list(labels)
+        body += charts.svg(plots.confusion(overall["confusion"], names), "What was said of what")
+    for place, (label, row) in enumerate(labels.items()):
+        pair = []
+        if "reliability" in row:
+            title = f"Calibration error {row['calibration error']:.3f}"
+            pair.append(charts.svg(plots.reliability(row["reliability"]), title))
+        if "threshold" in row:
+            names = [f"not {label}", label]
+            title = f"From {row['threshold']:g} on. A row adds up to 100 %."
+            pair.append(charts.svg(plots.confusion(row["confusion"], names), title))
+        if pair:
+            body += (
+                f"<details{' open' if place == 0 else ''}><summary>{look.words(label)}: "
+                'calibration and confusion</summary><div class="pair">'
+                + "".join(f"<div>{part}</div>" for part in pair)
+                + "</div></details>"
+            )
+    return f'<section class="panel"><h2>Curves, calibration and confusion</h2>{body}</section>'
+
+
+def _points(report: Mapping[str, Any]) -> str:
+    """The texts of the report as points that turn; the browser draws them."""
+    embedding = report.get("embedding")
+    if not embedding:
+        return ""
+    places, groups = embedding["places"], embedding["groups"]
+    names = list(dict.fromkeys(groups))
+    middle = [sum(place[axis] for place in places) / len(places) for axis in range(3)]
+    moved = [[place[axis] - middle[axis] for axis in range(3)] for place in places]
+    most = max(abs(value) for place in moved for value in place) or 1.0
+    points = [
+        [*(round(value / most, 3) for value in place), names.index(group)]
+        for place, group in zip(moved, groups, strict=True)
+    ]
+    colours = [SERIES[place % len(SERIES)] for place in range(len(names))]
+    keys = "".join(
+        f'<span><i class="dot" style="background:var({colour})"></i>{look.words(name)}</span>'
+        for name, colour in zip(names, colours, strict=True)
+    )
+    title = f"{len(points):,} texts as points, near where the model finds them alike"
     return (
-        '<section class="panel"><h2>Curves, calibration and confusion</h2>'
-        f'<div class="pair">{"".join(f"<div>{part}</div>" for part in parts)}</div></section>'
+        f'<section class="panel"><h2>Texts as points (t-SNE of {look.text(embedding["source"])})'
+        f'</h2><canvas class="cloud" tabindex="0" role="img" aria-label="{title}" '
+        f'data-colours="{" ".join(colours)}" data-points="{json.dumps(points)}"></canvas>'
+        f'<div class="legend">{keys}</div><p class="soft small">Drag to turn it, or use the arrow '
+        "keys; the space bar stops it. The colour is the rarest label of a text.</p></section>"
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +74,36 @@ def test_curves_of_a_report() -> None:
             {"score": 0.9, "rate": [0.6, 0.4, 0.8], "rows": 25},
         ],
     }
-    shown = models._curves({"labels": {"in<sult": row}})
+    shown = models._curves({"labels": {"in<sult": row}, "overall": {}})
     assert "in<sult" not in shown
     assert "in&lt;sult" in shown
     assert "90 · 90%" in shown
     assert "15 · 75%" in shown
-    assert shown.count("<svg") - shown.count('class="chart"') == shown.count('<path d="M1 4h20"')
+    assert shown.count('class="chart"') == 3
+
+
+def test_points_of_a_report_stand_in_the_middle() -> None:
+    embedding = {
+        "source": "words",
+        "rows": [1, 2, 3],
+        "places": [[10, 0, 0], [14, 0, 0], [12, 3, -3]],
+        "groups": ["none", "threat", "none"],
+    }
+    shown = models._points({"embedding": embedding})
+    points = json.loads(re.findall(r'data-points="([^"]*)"', shown)[0])
+    assert [point[:3] for point in points] == [[-1, -0.5, 0.5], [1, -0.5, 0.5], [0, 1, -1]]
+    assert [point[3] for point in points] == [0, 1, 0]
+    assert "threat" in shown
+
+
+def test_a_report_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(WEIGHTS / "toxicity-lstm", tmp_path / "toxicity-lstm")
+    monkeypatch.setattr(models, "WEIGHTS", tmp_path)
+    for text in ("{", "[]", '{"labels": {"toxic": 3}, "overall": {}}'):
+        (tmp_path / "toxicity-lstm" / models.REPORT).write_text(text)
+        shown = models._quality("toxicity-lstm")
+        assert "report.json beside this model cannot be drawn" in shown
+        assert "texts held out of training" in shown
 
 
 def test_a_point_stands_where_its_value_is() -> None:
