@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -75,3 +77,24 @@ class Running:
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
+
+
+def raw(running: Running, data: bytes) -> socket.socket:
+    """A connection on which `data` has been sent."""
+    address = urlsplit(running.url)
+    connection = socket.create_connection((address.hostname, address.port), timeout=WAIT)
+    connection.sendall(data)
+    return connection
+
+
+def answer_of(connection: socket.socket) -> tuple[bytes, bytes]:
+    """One answer, head and body."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += connection.recv(65536)
+    head, _, body = data.partition(b"\r\n\r\n")
+    found = re.search(rb"content-length: (\d+)", head)
+    assert found
+    while len(body) < int(found[1]):
+        body += connection.recv(65536)
+    return head, body

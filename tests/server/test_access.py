@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 pytest.importorskip("fastapi", reason="the service needs moderation[server]")
 
-from running import WAIT, Running
+from running import WAIT, Running, answer_of, raw
 
 from moderation import ConfigError
 from moderation.server import access
@@ -41,33 +39,12 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     running.stop()
 
 
-def raw(running: Running, data: bytes) -> socket.socket:
-    """A connection on which `data` has been sent."""
-    address = urlsplit(running.url)
-    connection = socket.create_connection((address.hostname, address.port), timeout=WAIT)
-    connection.sendall(data)
-    return connection
-
-
 def received(connection: socket.socket) -> bytes:
     """Everything until the other side closes."""
     pieces = []
     while piece := connection.recv(65536):
         pieces.append(piece)
     return b"".join(pieces)
-
-
-def answer_of(connection: socket.socket) -> bytes:
-    """One answer, head and body."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += connection.recv(65536)
-    head, _, body = data.partition(b"\r\n\r\n")
-    found = re.search(rb"content-length: (\d+)", head)
-    assert found
-    while len(body) < int(found[1]):
-        body += connection.recv(65536)
-    return head + body
 
 
 @pytest.mark.parametrize("key", [FIRST, SECOND, THIRD])
@@ -270,10 +247,10 @@ def test_slow_but_alive_connection_is_answered_in_between(hasty: Running) -> Non
     body = b'{"content": "hello"}'
     request = b"POST /v1/moderate HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
     with raw(hasty, request + body) as connection:
-        assert answer_of(connection).startswith(b"HTTP/1.1 200 ")
+        assert answer_of(connection)[0].startswith(b"HTTP/1.1 200 ")
         time.sleep(1)  # longer than a head may take: a kept connection may be silent
         connection.sendall(request + body)
-        assert answer_of(connection).startswith(b"HTTP/1.1 200 ")
+        assert answer_of(connection)[0].startswith(b"HTTP/1.1 200 ")
 
 
 SLOW = """
