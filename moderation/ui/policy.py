@@ -413,8 +413,10 @@ def _one(now: Tried, before: Policy, after: Policy) -> str:
         else f'{look.badge(is_)}<span class="soft">as before</span>'
     )
     told = f'<p class="small soft">{look.text(why)}</p>' if why else ""
+    picture = now.content is not None and any(part.kind == "image" for part in now.content.parts)
+    what = "This picture" if picture else "This text"
     return (
-        f'<section class="panel" role="status"><h3>This text</h3><p class="moved">{moved}</p>'
+        f'<section class="panel" role="status"><h3>{what}</h3><p class="moved">{moved}</p>'
         f"{told}{display.bars(scores, after)}</section>"
     )
 
@@ -424,7 +426,7 @@ def _brief(now: Tried, name: str, after: Policy, run: Run | None) -> str:
     if now.kept is not None:
         found = now.kept.replay(after)
         if found.known[0]:
-            told.append(f"This text {look.badge(Action(found.actions[0]))}")
+            told.append(f"Now {look.badge(Action(found.actions[0]))}")
     side = _side(run, name)
     if run is not None and side is not None:
         old, new = _compared(run, side, after)
