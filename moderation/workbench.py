@@ -238,6 +238,7 @@ def thresholds(
 )
 @click.option("--loss", default=0.003, show_default=True, help="AUC that may be lost.")
 @click.option("--share", default=0.2, show_default=True, help="Of the traffic, refined at most.")
+@click.option("--same", default=0.0, help="Of DATA, the same action as if all were refined.")
 @click.option("--report", type=click.Path(path_type=Path), help="Write an HTML page.")
 @click.option("--json", "as_json", type=click.Path(path_type=Path), help="Write the numbers.")
 def band(
@@ -249,6 +250,7 @@ def band(
     positives: float | None,
     loss: float,
     share: float,
+    same: float,
     report: Path | None,
     as_json: Path | None,
     **columns: Any,
@@ -285,7 +287,7 @@ def band(
             traffic=texts,
             traffic_name=traffic.name if traffic else "",
             positives=positives,
-            goals=e.Goals(loss, share),
+            goals=e.Goals(loss, share, same),
             advance=advance,
         )
     band_page.show(choice, display.console())

@@ -40,12 +40,14 @@ class Goals(NamedTuple):
     """What a band may cost against always refining.
 
     `loss`: area under the ROC curve, of every label with enough positives and negatives. `share`:
-    how much of the traffic the refining step reads. At the block thresholds nothing is lost: of
-    each such label as many positives reach it as if every text were refined.
+    how much of the traffic the refining step reads. `same`: how many of the rows have to end with
+    the action that they would have if every text were refined. At the block thresholds nothing is
+    lost: of each such label as many positives reach it as if every text were refined.
     """
 
     loss: float = 0.003
     share: float = 0.2
+    same: float = 0.0
 
 
 GOALS = Goals()
@@ -253,9 +255,10 @@ class BandChoice:
         lines = []
         if row is None:
             row = self.nearest
+            same = f", gives {goals['same']:.3g} the same action" if goals["same"] else ""
             lines.append(
                 f"# no band reads at most {goals['share']:.3g} of the traffic, loses at most "
-                f"{goals['loss']:g} of AUC and blocks as many; this one comes closest"
+                f"{goals['loss']:g} of AUC{same} and blocks as many; this one comes closest"
             )
         low, high = row["between"]
         lines += [
@@ -318,7 +321,10 @@ def choose_band(
         read = float(np.average(passing.at(band)[0], weights=weights))
         found = measured.at(band)
         within = (
-            read <= goals.share and found["worst loss"] <= goals.loss and not found["blocked less"]
+            read <= goals.share
+            and found["worst loss"] <= goals.loss
+            and found["same action"] >= goals.same
+            and not found["blocked less"]
         )
         return {"between": None if band is None else list(band), "read": read, "within": within} | (
             found
@@ -357,7 +363,7 @@ def choose_band(
 def _check(cascade: Cascade, labelled: Labelled, goals: Goals, positives: float | None) -> None:
     if unknown := [label for label in labelled.labels if label not in cascade.labels]:
         raise ConfigError(f"{cascade.name} reports no {unknown[0]}", where=labelled.name)
-    for name, value in (("loss", goals.loss), ("share", goals.share), ("positives", positives)):
+    for name, value in (*goals._asdict().items(), ("positives", positives)):
         if value is not None and not 0 <= value <= 1:
             raise ConfigError(f"{name}: expected a number from 0 to 1, found {value:g}")
 

@@ -293,7 +293,8 @@ def _how(numbers: Mapping[str, Any]) -> Iterator[str]:
         "replaced.",
         f"Goals: at most {goals['share']:.3g} of the traffic refined; at most {goals['loss']:g} of "
         "AUC lost for every label with enough positives; at the block threshold of each no fewer "
-        "positives than if every text were refined.",
+        "positives than if every text were refined"
+        + (f"; the same action for {goals['same']:.3g} of the rows." if goals["same"] else "."),
         "Intervals of losses: DeLong et al. (1988), for two rankings of the same texts; of shares: "
         "Wilson (1927). They do not know that the band was chosen on the same texts.",
         "A step that comes after a block under stop_on does not run; here every step did, so a "

@@ -153,6 +153,7 @@ def labelled(texts: list[str], toxic: list[int]) -> Labelled:
     return Labelled(**(vars(found) | {"texts": texts}))
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.booleans(), SCORE, SCORE), min_size=4, max_size=40).filter(
         lambda found: {truth for truth, _, _ in found} == {True, False}
@@ -214,6 +215,21 @@ def test_the_cheapest_band_that_reaches_the_goals() -> None:
     assert never["blocked less"] == 60
     assert choice.numbers["always"]["read"] == 1
     assert yaml.safe_load(choice.as_yaml()) == {"refines": "fast", "between": best["between"]}
+
+
+def test_the_same_action_may_be_a_goal() -> None:
+    # Ten harmless texts that the fast step would let pass and the slow one would have reviewed.
+    texts = [text for text, _ in (*SURE, *DOUBTED)] + ["fast:toxic=0.15 slow:toxic=0.6"] * 10
+    truth = [label for _, label in (*SURE, *DOUBTED)] + [0] * 10
+    cascade = Cascade(policy(*TWO, **ONLY), [Plugin()])
+    for same, reached in ((0.0, 460 / 470), (1.0, 1.0)):
+        goals = Goals(loss=0.01, share=0.4, same=same)
+        best = choose_band(cascade, labelled(texts, truth), goals=goals).chosen
+        assert best["same action"] == pytest.approx(reached)
+        assert (best["between"][0] <= 0.15) is bool(same)
+    none = choose_band(cascade, labelled(texts, truth), goals=Goals(share=0.0, same=1.0))
+    assert none.chosen is None
+    assert "gives 1 the same action and blocks as many" in none.as_yaml()
 
 
 def test_where_no_band_reaches_the_goals_the_closest_is_told() -> None:
