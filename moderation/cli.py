@@ -492,6 +492,8 @@ def ui(
 
     Nothing is loaded from outside and nothing is kept. Needs the extra `ui`.
     """
+    from moderation.policy import Policy
+
     try:
         from moderation.ui import build, launch
     except ModuleNotFoundError as error:
@@ -499,6 +501,8 @@ def ui(
             error.name or "gradio", extra="ui", needed_for="moderation ui"
         ) from None
 
+    for policy in policies:
+        Policy.load(policy)
     page = build(policies, default=policies[0] if policies else "", plugins=plugins)
     click.echo(f"moderation: http://{host}:{port}", err=True)
     launch(page, host=host, port=port, browse=browse)

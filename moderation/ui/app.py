@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from moderation.errors import ConfigError
 from moderation.ui import batch, check, lineup, look, models, policy
 from moderation.ui.desk import Desk
 
@@ -61,8 +62,22 @@ def launch(
 
     `host` and `port` are GRADIO_SERVER_NAME and GRADIO_SERVER_PORT, or 127.0.0.1:7860, unless
     given.
+
+    Raises:
+        ConfigError: it cannot listen there.
     """
     lineup.fetch_named()
+    try:
+        _launch(page, host, port, browse)
+    except OSError:
+        where = f"{host or '127.0.0.1'}:{port or 7860}"
+        raise ConfigError(
+            f"cannot listen on {where}: another program does, or it is no address of this machine; "
+            "choose another port"
+        ) from None
+
+
+def _launch(page: gr.Blocks, host: str | None, port: int | None, browse: bool) -> None:
     page.launch(
         server_name=host,
         server_port=port,

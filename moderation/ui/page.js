@@ -16,10 +16,25 @@
     }
   });
 
+  // What a screen reader is told when a verdict comes: the verdict, and not everything about it.
+  let told = null;
+  function tell(place) {
+    const found = place.querySelector(".verdict, .notice");
+    if (!found || found.matches(".empty")) return;
+    if (told === null) {
+      told = document.createElement("div");
+      told.setAttribute("role", "status");
+      told.className = "unseen";
+      document.body.append(told);
+    }
+    told.textContent = found.innerText;
+  }
+
   new MutationObserver(function (changes) {
     for (const change of changes) {
       const place = change.target.closest && change.target.closest("#check-result, #models-quality");
       if (!place) continue;
+      if (place.id === "check-result") tell(place);
       // On a phone the verdict stands below what was pressed.
       if (place.id === "check-result" && window.innerWidth <= 736 &&
           place.querySelector(".verdict, .notice.error"))
