@@ -256,6 +256,7 @@ def main() -> None:
                 for count in threads:
                     name = f"BERT-base route, torch threads: {count}"
                     command = [sys.executable, str(script), str(count), str(tokenizer)]
+                    time.sleep(1)  # nothing is in progress any more
                     process.send_signal(19)  # SIGSTOP: it has no part in the peer's round
                     try:
                         with running([*command, str(args.port + 1)], args.port + 1):

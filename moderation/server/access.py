@@ -291,7 +291,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._wait()
+        self._wait(self.timeout_keep_alive)  # the pause before the first request is one too
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
@@ -300,7 +300,7 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._whole = False
-        self._wait()
+        self._wait(PATIENCE)
 
     def on_headers_complete(self) -> None:
         self._stop_waiting()
@@ -314,20 +314,16 @@ class Protocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if not self._whole:
-            self._wait()
+            self._wait(PATIENCE)
 
-    def _wait(self) -> None:
+    def _wait(self, seconds: float) -> None:
         self._stop_waiting()
-        self._patience = self.loop.call_later(PATIENCE, self._close)
+        self._patience = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
     def _stop_waiting(self) -> None:
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
-
-    def _close(self) -> None:
-        if not self.transport.is_closing():
-            self.transport.close()
 
 
 class JSONLines(logging.Formatter):
