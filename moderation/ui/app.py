@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,18 +67,16 @@ def launch(
     Raises:
         ConfigError: it cannot listen there.
     """
+    if port is not None:
+        # Gradio takes a minute to find out.
+        try:
+            socket.create_server((host or "127.0.0.1", port)).close()
+        except OSError:
+            raise ConfigError(
+                f"cannot listen on {host or '127.0.0.1'}:{port}: another program does, or it is no "
+                "address of this machine; choose another port"
+            ) from None
     lineup.fetch_named()
-    try:
-        _launch(page, host, port, browse)
-    except OSError:
-        where = f"{host or '127.0.0.1'}:{port or 7860}"
-        raise ConfigError(
-            f"cannot listen on {where}: another program does, or it is no address of this machine; "
-            "choose another port"
-        ) from None
-
-
-def _launch(page: gr.Blocks, host: str | None, port: int | None, browse: bool) -> None:
     page.launch(
         server_name=host,
         server_port=port,

@@ -106,8 +106,8 @@ def masthead() -> str:
     return (
         f'<header class="masthead">{_LOGO}<div><h1>moderation</h1>'
         "<p>Text and pictures through a chain of filters to one verdict. On a CPU, offline.</p>"
-        '</div><div class="right"><button type="button" class="quiet" data-does="theme" '
-        'aria-label="Switch between the light and the dark page">Light / dark</button></div>'
+        '</div><div class="right"><button type="button" class="quiet" data-does="theme">'
+        "Light / dark</button></div>"
         "</header>"
     )
 
