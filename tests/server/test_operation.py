@@ -97,6 +97,18 @@ def test_step_that_hangs_is_bounded_by_its_timeout(
     assert running.stop() == 0  # and the thread that hangs keeps nobody from stopping
 
 
+def test_step_that_hangs_without_a_timeout_is_503_and_the_rest_goes_on(
+    serve: Callable[..., Running], policy: Callable[..., str]
+) -> None:
+    file = policy("fault: sleep, fault_on: hang, seconds: 3600")
+    running = serve("-p", file, "--timeout", "1", "--max-wait", "30").until_ready()
+    answer = running.post("/v1/moderate", {"content": "hang"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "no_answer")
+    assert running.get("/ready").json()["policies"] == {"test": ["1 calls hang"]}
+    assert running.post("/v1/moderate", {"content": "bad"}).json()["verdict"]["flagged"]
+    assert running.stop() == 0
+
+
 def test_guard_server_that_stops_answering_costs_its_deadline(
     serve: Callable[..., Running], tmp_path: Path
 ) -> None:
