@@ -11,6 +11,7 @@ pytest.importorskip("gradio", reason="the extra ui is not installed")
 
 from moderation import Action, Moderator, Policy
 from moderation.errors import ConfigError, ContentError, FilterError
+from moderation.ui.batch import SHELF, Held, Shelf
 from moderation.ui.run import Run
 from moderation.ui.table import Table
 
@@ -137,3 +138,20 @@ def test_labels_are_kept_by_category() -> None:
 def test_a_column_that_is_not_there() -> None:
     with pytest.raises(ContentError, match="it has text"):
         Run(Table({"text": ["a"]}), "comment", {"strict": moderator(STRICT)})
+
+
+def test_what_visits_hold_has_a_bound_and_goes_when_they_end() -> None:
+    import gradio as gr
+
+    shelf, runs = Shelf(), [run(strict=STRICT) for _ in range(SHELF + 1)]
+    visits = [gr.Request(session_hash=str(number)) for number in range(SHELF + 1)]
+    everything = [Held(each.table, "a.csv", each) for each in runs]
+    for held, visit in zip(everything, visits, strict=True):
+        shelf.put(held, visit)
+    assert [held.gone for held in everything] == [True] + [False] * SHELF
+    assert everything[0].table is None
+    assert runs[0].stop
+
+    shelf.clear(visits[1])
+    assert everything[1] == Held(None, "a.csv", None, gone=True)
+    shelf.clear(visits[1])
