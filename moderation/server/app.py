@@ -21,6 +21,7 @@ from starlette.responses import RedirectResponse
 
 from moderation import __version__
 from moderation.engine import Moderator
+from moderation.errors import MissingExtraError
 from moderation.server import native, openai, perspective
 from moderation.server.access import Gate, Keys, Protocol, log_to
 from moderation.server.face import Face, Problem
@@ -64,6 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     Raises:
         ConfigError: a policy, a plugin or the file of keys cannot be used.
+        MissingExtraError: the page is asked for and gradio is not installed.
     """
     named = (*settings.policies, settings.perspective_policy, settings.openai_policy)
     moderators = {
@@ -158,9 +160,12 @@ def _room(moderators: Iterable[Moderator]) -> int:
 
 def _mount_page(app: FastAPI, settings: Settings) -> Face:
     """The Gradio page beside the API; a browser asks for a key where the service does."""
-    from moderation import ui
+    try:
+        from moderation.ui import build, mount
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(error.name or "gradio", extra="ui", needed_for="--ui") from None
 
-    ui.mount(app, UI_PATH, page=ui.build(settings.policies, plugins=settings.plugins))
+    mount(app, UI_PATH, page=build(settings.policies, plugins=settings.plugins))
 
     @app.get("/", include_in_schema=False)
     async def front() -> RedirectResponse:

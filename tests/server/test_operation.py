@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -263,3 +265,20 @@ def test_port_that_is_taken_is_said(served: Running, tmp_path: Path) -> None:
     port = served.url.rpartition(":")[2]
     with pytest.raises(AssertionError, match="address already in use"):
         Running(tmp_path / "log", "--port", port)
+
+
+@pytest.mark.parametrize(
+    ("package", "options", "extra"), [("fastapi", [], "server"), ("gradio", ["--ui"], "ui")]
+)
+def test_missing_extra_is_named(package: str, options: list[str], extra: str) -> None:
+    script = f"import sys; sys.modules[{package!r}] = None; from moderation.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "serve", "--port", "0", *options],
+        capture_output=True,
+        text=True,
+        timeout=WAIT,
+    )
+    assert done.returncode == 1
+    assert f"'{package}'" in done.stderr
+    assert f"pip install 'moderation[{extra}]'" in done.stderr
+    assert done.stderr.count("\n") == 1
