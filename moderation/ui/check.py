@@ -179,7 +179,14 @@ def tab(desk: Desk) -> None:
         for chip, told in chips
     ]
     for done in asked:
-        done.then(compare, [desk.checked], [models], api_visibility="private", **quick)
+        done.then(
+            compare,
+            [desk.checked],
+            [models],
+            api_visibility="private",
+            queue=False,
+            show_progress="minimal",
+        )
 
     def check(text: str = "", image: str | None = None, policy: str = desk.default) -> Any:
         """The verdict about a text, a picture or both, as `Verdict.to_dict` gives it."""
