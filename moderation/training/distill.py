@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import track
 
 from moderation.errors import ConfigError
+from moderation.models.artifact import ModelCard
 from moderation.models.classifier import Classifier
 from moderation.training.data import Rows
 from moderation.training.recipe import Distillation
@@ -29,7 +30,7 @@ CHUNK = 4096
 def taught(
     rows: Rows, distillation: Distillation, recipe_path: Path, run_folder: Path
 ) -> tuple[Rows, str]:
-    """`rows` with the teacher's opinion mixed in, and the teacher's name and fingerprint.
+    """`rows` with the teacher's opinion mixed in, and the teacher's name and `makes`.
 
     What the teacher says is kept in `run_folder`, so that a run that was interrupted goes on where
     it was. Raises ArtifactError where the teacher cannot be loaded, ConfigError where it does not
@@ -43,7 +44,18 @@ def taught(
         )
     places = [teacher.labels.index(label) for label in rows.labels]
     soft = soft_targets(teacher, rows.texts, run_folder / "soft-targets")[:, places]
-    return mixed(rows, soft, distillation.weight), f"{teacher.card.name} {teacher.fingerprint}"
+    return mixed(rows, soft, distillation.weight), f"{teacher.card.name} {makes(teacher.card)}"
+
+
+def makes(card: ModelCard) -> str:
+    """Twelve hex digits that change with whatever changes a model's answers, not with its card."""
+    return hashlib.sha256(_made(card).encode()).hexdigest()[:12]
+
+
+def _made(card: ModelCard) -> str:
+    return json.dumps(
+        [sorted(card.files.items()), card.calibration.model_dump(), card.max_length, card.stride]
+    )
 
 
 def soft_targets(teacher: Classifier, texts: Sequence[str], folder: Path) -> NDArray[np.float32]:
@@ -52,10 +64,7 @@ def soft_targets(teacher: Classifier, texts: Sequence[str], folder: Path) -> NDA
     A chunk's file is named by the texts and by what makes the teacher's answers, and holds no
     texts: what was asked before is not asked again.
     """
-    card = teacher.card
-    makes = json.dumps(
-        [sorted(card.files.items()), card.calibration.model_dump(), card.max_length, card.stride]
-    )
+    made = _made(teacher.card)
     folder.mkdir(parents=True, exist_ok=True)
     # Texts of about one length together: little of a batch is padding.
     order = sorted(range(len(texts)), key=lambda place: (len(texts[place]), texts[place]))
@@ -65,7 +74,7 @@ def soft_targets(teacher: Classifier, texts: Sequence[str], folder: Path) -> NDA
     ):
         chunk = order[begin : begin + CHUNK]
         asked = [texts[place] for place in chunk]
-        digest = hashlib.sha256(makes.encode())
+        digest = hashlib.sha256(made.encode())
         for text in asked:
             digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
         file = folder / f"{digest.hexdigest()[:32]}.npy"

@@ -16,7 +16,7 @@ from moderation.errors import ConfigError
 from moderation.models import Classifier
 from moderation.training import train
 from moderation.training.data import Rows, load_rows
-from moderation.training.distill import mixed, taught
+from moderation.training.distill import makes, mixed, taught
 from moderation.training.recipe import Distillation, read_recipe
 
 
@@ -53,7 +53,7 @@ def test_a_teacher_fills_in_what_nobody_labelled(recipe_file: Path, tmp_path: Pa
     found, said_by = taught(unlabelled, distillation, recipe_file, tmp_path / "run")
 
     np.testing.assert_allclose(found.targets, expected.predict_proba(part.texts), atol=1e-3)
-    assert said_by.endswith(expected.fingerprint)
+    assert said_by.endswith(makes(expected.card))
     # What was asked once is kept, and no text is kept with it.
     kept = sorted((tmp_path / "run" / "soft-targets").iterdir())
     changed = [file.stat().st_mtime_ns for file in kept]
@@ -91,7 +91,7 @@ def test_a_student_is_trained_on_labels_texts_and_its_teacher(
 
     card = Classifier.load(student).card
     assert card.data.sources["more"] == 2
-    assert Classifier.load(teacher).fingerprint in card.data.teacher
+    assert makes(Classifier.load(teacher).card) in card.data.teacher
     told = (student / "README.md").read_text(encoding="utf-8")
     assert "More; CC0 1.0; texts alone" in told
     assert "taught by" in told
