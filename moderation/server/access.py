@@ -124,8 +124,8 @@ class Gate:
             return
         began = perf_counter()
         path = scope["path"]
-        face = next((face for prefix, face in self._owned if path.startswith(prefix)), None)
-        known = face or self._default
+        owners = (face for prefix, face in self._owned if path.startswith(prefix))
+        face = next(owners, self._default)
         headers = dict(scope["headers"])
         sent = headers.get(b"x-request-id", b"")
         request_id = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex.encode()
@@ -143,9 +143,9 @@ class Gate:
 
         self._metrics.in_flight.inc()
         try:
-            if self._keys and path not in known.open_paths:
-                self._admit(known, headers, scope["query_string"])
-            if known.streams:
+            if self._keys and path not in face.open_paths:
+                self._admit(face, headers, scope["query_string"])
+            if face.streams:
                 await self._app(scope, receive, reply)
             elif await self._read(headers, receive, pieces):
                 pieces[:] = [b"".join(pieces)]
@@ -157,12 +157,12 @@ class Gate:
                 problem = problem_of(error)
                 if problem.status >= 500:
                     fault = {"error": _told(error)}
-                await _send_problem(known, problem, reply)
+                await _send_problem(face, problem, reply)
         finally:
             seconds = perf_counter() - began
             route = getattr(scope.get("route"), "path", "") or "(none)"
-            if known.streams:  # the page's many files are one
-                route = known.paths[0]
+            if face.streams:  # the page's many files are one
+                route = face.paths[0]
             self._held -= sum(map(len, pieces))
             self._metrics.in_flight.dec()
             self._metrics.answered(scope["method"], route, status, seconds)
