@@ -25,14 +25,16 @@ from moderation.training.data import Rows
 from moderation.training.recipe import Distillation
 
 CHUNK = 4096
+CHARACTERS = 5
+"""Of a token, about: the teacher is asked of as much of a text as the student is shown."""
 
 
 def taught(
-    rows: Rows, distillation: Distillation, recipe_path: Path, run_folder: Path
+    rows: Rows, distillation: Distillation, recipe_path: Path, run_folder: Path, max_length: int
 ) -> tuple[Rows, str]:
     """`rows` with the teacher's opinion mixed in, and the teacher's name and `makes`.
 
-    What the teacher says is kept in `run_folder`, so that a run that was interrupted goes on where
+    `max_length` is what the student reads, in tokens. What the teacher says is kept in `run_folder`, so that a run that was interrupted goes on where
     it was. Raises ArtifactError where the teacher cannot be loaded, ConfigError where it does not
     know a label.
     """
@@ -43,7 +45,8 @@ def taught(
             where=f"{recipe_path}: distillation.teacher",
         )
     places = [teacher.labels.index(label) for label in rows.labels]
-    soft = soft_targets(teacher, rows.texts, run_folder / "soft-targets")[:, places]
+    texts = [text[: CHARACTERS * max_length] for text in rows.texts]
+    soft = soft_targets(teacher, texts, run_folder / "soft-targets")[:, places]
     return mixed(rows, soft, distillation.weight), f"{teacher.card.name} {makes(teacher.card)}"
 
 

@@ -76,7 +76,8 @@ def train_recipe(
     run_folder = runs / recipe.name
     teacher = ""
     if recipe.distillation:
-        learnt, teacher = taught(learnt, recipe.distillation, recipe_path, run_folder)
+        length = recipe.model.max_length
+        learnt, teacher = taught(learnt, recipe.distillation, recipe_path, run_folder, length)
     tuning: dict[str, Any] = {}
     if tune:
 

@@ -50,14 +50,14 @@ def test_a_teacher_fills_in_what_nobody_labelled(recipe_file: Path, tmp_path: Pa
     unlabelled = dataclasses.replace(part, targets=np.full_like(part.targets, np.nan))
     distillation = Distillation(teacher=str(teacher))
 
-    found, said_by = taught(unlabelled, distillation, recipe_file, tmp_path / "run")
+    found, said_by = taught(unlabelled, distillation, recipe_file, tmp_path / "run", 64)
 
     np.testing.assert_allclose(found.targets, expected.predict_proba(part.texts), atol=1e-3)
     assert said_by.endswith(makes(expected.card))
     # What was asked once is kept, and no text is kept with it.
     kept = sorted((tmp_path / "run" / "soft-targets").iterdir())
     changed = [file.stat().st_mtime_ns for file in kept]
-    again, _ = taught(unlabelled, distillation, recipe_file, tmp_path / "run")
+    again, _ = taught(unlabelled, distillation, recipe_file, tmp_path / "run", 64)
     assert [file.stat().st_mtime_ns for file in kept] == changed
     np.testing.assert_array_equal(again.targets, found.targets)
 
@@ -66,7 +66,7 @@ def test_a_teacher_that_does_not_know_a_label_is_refused(recipe_file: Path, tmp_
     teacher = train(recipe_file, output=tmp_path / "model", runs=tmp_path / "runs")
     strange = dataclasses.replace(rows([[1.0]]), labels=("unheard_of",))
     with pytest.raises(ConfigError, match=r"does not know unheard_of; choose a teacher"):
-        taught(strange, Distillation(teacher=str(teacher)), recipe_file, tmp_path / "run")
+        taught(strange, Distillation(teacher=str(teacher)), recipe_file, tmp_path / "run", 64)
 
 
 def test_a_student_is_trained_on_labels_texts_and_its_teacher(
