@@ -34,9 +34,11 @@ def taught(
 ) -> tuple[Rows, str]:
     """`rows` with the teacher's opinion mixed in, and the teacher's name and `makes`.
 
-    `max_length` is what the student reads, in tokens. What the teacher says is kept in `run_folder`, so that a run that was interrupted goes on where
-    it was. Raises ArtifactError where the teacher cannot be loaded, ConfigError where it does not
-    know a label.
+    `max_length` is what the student reads, in tokens. What the teacher says is kept in
+    `run_folder`, so that a run that was interrupted goes on where it was.
+
+    Raises ArtifactError where the teacher cannot be loaded, ConfigError where it does not know a
+    label.
     """
     teacher = Classifier.load(recipe_path.parent / distillation.teacher)
     if missing := sorted(set(rows.labels) - set(teacher.labels)):
