@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-WAIT = 60.0
+WAIT = 120.0
 """Seconds that anything may take on a machine that is busy."""
 
 
@@ -38,7 +38,12 @@ class Running:
                 env=env,
             )
         self.url = ""
-        self._until(self._listens)
+        try:
+            self._until(self._listens)
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
 
     def _listens(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
