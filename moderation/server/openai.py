@@ -31,7 +31,7 @@ from moderation.content import Content, Part
 from moderation.engine import MAX_PARTS, Moderator
 from moderation.errors import ContentError
 from moderation.policy import Policy
-from moderation.server.face import Face, Problem, read
+from moderation.server.face import Face, Problem
 from moderation.server.service import Service
 from moderation.taxonomy import OPENAI, TABLE, translate
 from moderation.verdict import Action, Verdict
@@ -148,7 +148,7 @@ def router(service: Service, *, policy: str | None = None) -> APIRouter:
     @routes.post("/v1/moderations", **_docs())
     async def moderations(request: Request) -> JSONResponse:
         """Whether texts, or a text with an image, are harmful, in OpenAI's thirteen categories."""
-        asked = read(ModerationRequest, await request.body())
+        asked = await service.read(ModerationRequest, await request.body())
         model = asked.model if asked.model is not None else MODELS[0]
         name = _policy_of(model, service, own)
         moderator = service.policies[name]
@@ -382,7 +382,7 @@ def _docs() -> dict[str, Any]:
                 ]
             },
             "model": {
-                "type": "string",
+                "type": ["string", "null"],
                 "default": MODELS[0],
                 "description": "A name of OpenAI's, or a served policy's.",
             },
