@@ -128,8 +128,8 @@ def test_a_score_does_not_depend_on_the_neighbours(shipped: Classifier) -> None:
 
 
 def test_emoji_are_read(shipped: Classifier) -> None:
-    plain, knife = scores(shipped, "toxic", ["I see you 🙂", "I see you 🖕"])
-    assert knife > plain
+    star, clown = scores(shipped, "toxic", ["you are such a 🌟", "you are such a 🤡"])
+    assert clown > star + 0.2
 
 
 def test_a_hundred_thousand_characters_of_insults_are_judged_like_one() -> None:
