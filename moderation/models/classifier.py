@@ -32,6 +32,10 @@ CHUNK_CHARACTERS = 250_000
 PIECE = 20_000
 PIECE_OVERLAP = 500
 # Windows are run this many at a time, where two cores are fastest, and at most so many tokens.
+SHORT = 16
+"""Tokens up to which all rows may share a batch: a call costs about as much as such a row."""
+PADDING = 1.2
+"""Longest row of a batch, over its shortest."""
 BATCH_ROWS = 64
 BATCH_TOKENS = 8192
 
@@ -202,6 +206,9 @@ class Classifier:
         begin = 0
         while begin < len(order):
             rows = order[begin : begin + BATCH_ROWS]
+            # Sorted, so that a batch may end where padding would cost more than another call.
+            room = max(SHORT, int(PADDING * lengths[rows[0]]))
+            rows = rows[: int(np.searchsorted(lengths[rows], room, side="right"))]
             longest = int(lengths[rows[-1]])
             rows = rows[: max(1, BATCH_TOKENS // longest)]
             begin += len(rows)
