@@ -222,7 +222,9 @@ def test_policies_and_models_are_listed(served: Running) -> None:
     [default] = [policy for policy in policies if policy["default"]]
     assert default["name"] == "default"
     assert default["fingerprint"] == Moderator().policy.fingerprint
-    assert [step["name"] for step in default["steps"]] == [step.name for step in Moderator().policy.steps]
+    assert [step["name"] for step in default["steps"]] == [
+        step.name for step in Moderator().policy.steps
+    ]
     models = served.get("/v1/models").json()
     [lstm] = [model for model in models["data"] if model["id"] == "toxicity-lstm"]
     assert lstm["available"]
