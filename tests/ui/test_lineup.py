@@ -73,7 +73,7 @@ def test_a_guard_behind_a_server_answers(guard_url: str, monkeypatch: pytest.Mon
     assert "unsafe" in shown["Llama Guard"]
     assert "not configured" not in shown["Llama Guard"]
     verdict = Moderator(guarded_policy()).moderate("have a nice day")
-    assert [trace.status for trace in verdict.trace] == ["ran", "ran", "ran"]
+    assert verdict.trace[-1].status == "ran"
     assert verdict.scores["unsafe"] == 1.0
 
 

@@ -29,7 +29,7 @@ def test_what_is_there_and_what_is_missing(page: Any) -> None:
     card = json.loads((WEIGHTS / "toxicity-lstm" / "model.json").read_text())
     page.get_by_label("Trained model").click()
     page.get_by_role("option", name="toxicity-lstm").click()
-    page.locator("#models-quality h2", has_text="toxicity-lstm").wait_for()
+    page.get_by_role("heading", name="toxicity-lstm", exact=True).wait_for()
     quality = page.locator("#models-quality").inner_text()
     assert f"{card['data']['rows']:,} texts" in quality
     assert f"{card['metrics']['test']['toxic']['AUC'][0]:.3f}" in quality
