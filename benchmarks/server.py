@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from rich.console import Console
 from rich.table import Table
-from texts import sample
+from texts import natural
 
 BOUND = 0.8
 """Seconds within which the default policy answers 99 of 100 accepted requests, as the docs say."""
@@ -220,7 +220,7 @@ def main() -> None:
         raise SystemExit("wrk is not installed: apt install wrk, or brew install wrk")
 
     console = Console()
-    drawn = sample(4096)
+    drawn = natural(4096)
     console.print(f"{drawn.told}, {os.cpu_count()} cores, policy {args.policy}")
     serve = [sys.executable, "-m", "moderation", "serve", "--policy", args.policy]
     serve += ["--port", str(args.port), "--log-level", "warning"]
