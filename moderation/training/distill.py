@@ -1,7 +1,8 @@
 """What a trained model says of the texts that another is trained on: soft targets.
 
 Hinton et al. 2015, arXiv 1503.02531. A large model (the teacher) fills in the labels that the data
-leaves empty, and softens those that it has, for a small one (the student).
+leaves empty, and softens those that it has, for a small one (the student). A student as large as
+its teachers learns from them too (born-again networks, Furlanello et al. 2018, arXiv 1805.04770).
 """
 
 from __future__ import annotations
@@ -21,10 +22,13 @@ from rich.progress import track
 from moderation.errors import ConfigError
 from moderation.models.artifact import ModelCard
 from moderation.models.classifier import Classifier
-from moderation.training.data import Rows
+from moderation.training.data import CONTRAST, Rows
 from moderation.training.recipe import Distillation
 
 CHUNK = 4096
+SURE = 1e-4
+"""No teacher is surer than this: one of several does not outweigh the rest."""
+
 CHARACTERS = 5
 """Of a token, about: the teacher is asked of as much of a text as the student is shown."""
 
@@ -32,24 +36,34 @@ CHARACTERS = 5
 def taught(
     rows: Rows, distillation: Distillation, recipe_path: Path, run_folder: Path, max_length: int
 ) -> tuple[Rows, str]:
-    """`rows` with the teacher's opinion mixed in, and the teacher's name and `makes`.
+    """`rows` with the teachers' opinion mixed in, and the name and `makes` of each teacher.
 
-    `max_length` is what the student reads, in tokens. What the teacher says is kept in
-    `run_folder`, so that a run that was interrupted goes on where it was.
+    The opinion of several is the mean of their logits. Contrast rows keep the labels that they
+    were written with: they are there because models get them wrong. `max_length` is what the
+    student reads, in tokens. What a teacher says is kept in `run_folder`, so that a run that was
+    interrupted goes on where it was.
 
-    Raises ArtifactError where the teacher cannot be loaded, ConfigError where it does not know a
+    Raises ArtifactError where a teacher cannot be loaded, ConfigError where it does not know a
     label.
     """
-    teacher = Classifier.load(recipe_path.parent / distillation.teacher)
-    if missing := sorted(set(rows.labels) - set(teacher.labels)):
-        raise ConfigError(
-            f"does not know {', '.join(missing)}; choose a teacher that does",
-            where=f"{recipe_path}: distillation.teacher",
-        )
-    places = [teacher.labels.index(label) for label in rows.labels]
-    texts = [text[: CHARACTERS * max_length] for text in rows.texts]
-    soft = soft_targets(teacher, texts, run_folder / "soft-targets")[:, places]
-    return mixed(rows, soft, distillation.weight), f"{teacher.card.name} {makes(teacher.card)}"
+    natural = np.flatnonzero(rows.sources != CONTRAST)
+    texts = [rows.texts[place][: CHARACTERS * max_length] for place in natural]
+    names, logits = [], []
+    for folder in distillation.teachers:
+        teacher = Classifier.load(recipe_path.parent / folder)
+        if missing := sorted(set(rows.labels) - set(teacher.labels)):
+            raise ConfigError(
+                f"{folder} does not know {', '.join(missing)}; choose a teacher that does",
+                where=f"{recipe_path}: distillation.teachers",
+            )
+        places = [teacher.labels.index(label) for label in rows.labels]
+        said = soft_targets(teacher, texts, run_folder / "soft-targets")[:, places]
+        said = np.clip(said, SURE, 1 - SURE)
+        logits.append(np.log(said / (1 - said)))
+        names.append(f"{teacher.card.name} {makes(teacher.card)}")
+    opinion = np.full_like(rows.targets, np.nan)
+    opinion[natural] = 1 / (1 + np.exp(-np.mean(logits, axis=0)))
+    return mixed(rows, opinion, distillation.weight), ", ".join(names)
 
 
 def makes(card: ModelCard) -> str:
@@ -97,6 +111,10 @@ def soft_targets(teacher: Classifier, texts: Sequence[str], folder: Path) -> NDA
 
 
 def mixed(rows: Rows, soft: NDArray[np.float32], weight: float) -> Rows:
-    """`rows` with `soft` [rows, labels]: `weight` of it where a label is known, all where not."""
-    targets = np.where(np.isnan(rows.targets), soft, (1 - weight) * rows.targets + weight * soft)
+    """`rows` with `soft` [rows, labels], NaN where the teacher was not asked.
+
+    `weight` of it where a label is known, all of it where not.
+    """
+    both = (1 - weight) * rows.targets + weight * soft
+    targets = np.where(np.isnan(rows.targets), soft, np.where(np.isnan(soft), rows.targets, both))
     return dataclasses.replace(rows, targets=targets.astype(np.float32))

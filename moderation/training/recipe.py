@@ -126,11 +126,14 @@ class TextData(_Section):
 
 
 class Distillation(_Section):
-    """A trained model whose opinion is mixed into the training targets (`training/distill.py`)."""
+    """Trained models whose opinion is mixed into the training targets (`training/distill.py`)."""
 
-    teacher: str = Field(description="Model folder, relative to the recipe.")
+    teachers: tuple[str, ...] = Field(
+        min_length=1,
+        description="Model folders, relative to the recipe; of several, the mean of the logits.",
+    )
     weight: Fraction = Field(
-        default=0.5, description="Share of the teacher where a label is known; all where not."
+        default=0.5, description="Share of the teachers where a label is known; all where not."
     )
 
 
@@ -339,9 +342,9 @@ class Recipe(_Section):
         if self.task == "multi_label" and self.preparation and self.preparation.fewest:
             raise ValueError("preparation.fewest: only classes of a multi_class recipe are merged")
         if self.distillation and self.task == "multi_class":
-            raise ValueError("distillation: only multi_label recipes have a teacher")
+            raise ValueError("distillation: only multi_label recipes have teachers")
         if not self.distillation and any(data.kind == "texts" for data in self.data):
-            raise ValueError("data of kind texts has no labels: name a teacher under distillation")
+            raise ValueError("texts without labels need a teacher: name one under distillation")
         named: dict[str, set[str]] = {
             "optimisation.label_weights": set(self.optimisation.label_weights),
             "optimisation.positive_weights": set(self.optimisation.positive_weights),

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+import random
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +25,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from moderation.errors import ConfigError, ModerationError
+from moderation.normalize import Folded, fold
 from moderation.training.data import Rows, Spans, batches, epoch_order
 from moderation.training.measure import selection_score
-from moderation.training.recipe import Optimisation, Recipe
+from moderation.training.recipe import Augmentation, Optimisation, Recipe
 
 BERT_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 UNKNOWN = ("[UNK]", "<unk>", "[MASK]", "<mask>")
@@ -76,7 +78,7 @@ def encode(rows: Rows, tokenizer: Tokenizer, max_length: int, harmless: int | No
     marks: list[Marks | None] = []
     for row, (encoding, spans) in enumerate(zip(encodings, rows.spans, strict=True)):
         if spans is not None:
-            marks.append(_marks(encoding, spans)[: len(ids[row])])
+            marks.append(_marks(encoding.offsets, spans)[: len(ids[row])])
         elif (
             harmless is not None and rows.targets[row, harmless] < HARMLESS and row % UNMARKED == 0
         ):
@@ -92,9 +94,9 @@ def _cut(ids: list[int], max_length: int) -> Ids:
     return np.asarray(ids, np.int32)
 
 
-def _marks(encoding: Encoding, spans: Spans) -> Marks:
-    marks = np.zeros(len(encoding), np.float32)
-    for place, (begin, end) in enumerate(encoding.offsets):
+def _marks(offsets: Sequence[tuple[int, int]], spans: Spans) -> Marks:
+    marks = np.zeros(len(offsets), np.float32)
+    for place, (begin, end) in enumerate(offsets):
         if any(begin < last and first < end for first, last in spans):
             marks[place] = 1
     return marks
@@ -117,6 +119,7 @@ def _join(rows: Encoded, one: int, two: int, max_length: int) -> tuple[Ids, Mark
 def epoch_rows(
     encoded: Encoded,
     texts: list[str],
+    spans: list[Spans | None],
     weights: NDArray[np.float32],
     recipe: Recipe,
     tokenizer: Tokenizer,
@@ -132,43 +135,48 @@ def epoch_rows(
     length = recipe.model.max_length
     changed = dice < share.disguise + share.fold
     if changed.any():
+        generator = random.Random(int(rng.integers(2**62)))
         places = np.flatnonzero(changed)
-        new = _changed_texts([texts[order[place]] for place in places], dice[places], recipe, rng)
-        for place, encoding in zip(places, tokenizer.encode_batch(new), strict=True):
+        new = [
+            _changed(texts[order[place]], spans[order[place]], dice[place], share, generator)
+            for place in places
+        ]
+        encodings = tokenizer.encode_batch([folded.text for folded, _ in new])
+        for place, encoding, (folded, carried) in zip(places, encodings, new, strict=True):
             ids[place] = _cut(encoding.ids, length)
             mark = marks[place]
-            # Spans are not carried through a disguise, but nothing stays nothing.
-            marks[place] = (
-                np.zeros(len(ids[place]), np.float32)
-                if mark is not None and not mark.any()
-                else None
-            )
+            if carried is not None:
+                offsets = [folded.span(*offset) for offset in encoding.offsets]
+                marks[place] = _marks(offsets, carried)[: len(ids[place])]
+            elif mark is not None:  # nothing stays nothing
+                marks[place] = np.zeros(len(ids[place]), np.float32)
     for place in np.flatnonzero(~changed & (dice >= 1 - share.join)):
         one, two = int(order[place]), int(order[rng.integers(len(order))])
         ids[place], marks[place], targets[place] = _join(encoded, one, two, length)
     return Encoded(ids, marks, targets)
 
 
-def _changed_texts(
-    texts: list[str], dice: NDArray[np.float64], recipe: Recipe, rng: np.random.Generator
-) -> list[str]:
-    """Disguised, folded, or both: serving reads a disguised text raw and folded."""
-    import random
+def _changed(
+    text: str, spans: Spans | None, dice: float, share: Augmentation, generator: random.Random
+) -> tuple[Folded, Spans | None]:
+    """Disguised, folded, or both: serving reads a disguised text raw and folded.
 
-    from moderation.normalize import fold
+    The spans lie in what was folded.
+    """
+    if dice < share.disguise:
+        from moderation.training.disguise import disguised
 
-    share = recipe.augmentation
-    if share.disguise:
-        from moderation.training.disguise import disguise
-    generator = random.Random(int(rng.integers(2**62)))
-    result = []
-    for text, value in zip(texts, dice, strict=True):
-        if value < share.disguise:
-            text = disguise(text, generator)
-        if value < share.disguise / 2 or value >= share.disguise:
-            text = fold(text).text
-        result.append(text if text.strip() else "?")
-    return result
+        hidden = disguised(text, generator)
+        text = hidden.text
+        if spans is not None:
+            spans = tuple(hidden.span(*span) for span in spans)
+    # Half of the disguised stay as they were written.
+    if share.disguise / 2 <= dice < share.disguise:
+        return Folded(text, text, False), spans
+    folded = fold(text)
+    if not folded.text.strip():
+        return Folded("?", "?", False), None if spans is None else ()
+    return folded, spans
 
 
 def _special(tokenizer: Tokenizer) -> dict[str, int]:
@@ -480,7 +488,7 @@ def fit(
             number = progressed.epoch + 1
             rng = np.random.default_rng([recipe.seed, number])
             torch.manual_seed(recipe.seed * 1_000_003 + number)
-            rows = epoch_rows(encoded, train.texts, weights, recipe, tokenizer, rng)
+            rows = epoch_rows(encoded, train.texts, train.spans, weights, recipe, tokenizer, rng)
             plan = _capped(batches(rows.lengths(), how.batch, rng), rows.lengths())
             bar = progress.add_task(f"epoch {number}", total=len(plan), loss="")
             network.train()

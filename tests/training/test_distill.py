@@ -48,7 +48,7 @@ def test_a_teacher_fills_in_what_nobody_labelled(recipe_file: Path, tmp_path: Pa
     recipe = read_recipe(recipe_file)
     part = load_rows(recipe, recipe_file).part("train")
     unlabelled = dataclasses.replace(part, targets=np.full_like(part.targets, np.nan))
-    distillation = Distillation(teacher=str(teacher))
+    distillation = Distillation(teachers=(str(teacher),))
 
     found, said_by = taught(unlabelled, distillation, recipe_file, tmp_path / "run", 64)
 
@@ -62,11 +62,51 @@ def test_a_teacher_fills_in_what_nobody_labelled(recipe_file: Path, tmp_path: Pa
     np.testing.assert_array_equal(again.targets, found.targets)
 
 
+def test_several_teachers_answer_with_the_mean_of_their_logits(
+    recipe_file: Path, tmp_path: Path
+) -> None:
+    first = train(recipe_file, output=tmp_path / "first", runs=tmp_path / "runs")
+    content = yaml.safe_load(recipe_file.read_text(encoding="utf-8"))
+    recipe_file.write_text(yaml.safe_dump(content | {"seed": 99, "name": "other"}), "utf-8")
+    second = train(recipe_file, output=tmp_path / "second", runs=tmp_path / "runs")
+    part = load_rows(read_recipe(recipe_file), recipe_file).part("train")
+    empty = dataclasses.replace(part, targets=np.full_like(part.targets, np.nan))
+    said = [
+        np.clip(Classifier.load(folder).predict_proba(part.texts), 1e-4, 1 - 1e-4)
+        for folder in (first, second)
+    ]
+    # The mean of logits is the logit of odds multiplied, to the power of a half.
+    odds = np.sqrt(said[0] / (1 - said[0]) * (said[1] / (1 - said[1])))
+
+    found, said_by = taught(
+        empty, Distillation(teachers=(str(first), str(second))), recipe_file, tmp_path / "run", 64
+    )
+
+    np.testing.assert_allclose(found.targets, odds / (1 + odds), atol=2e-3)
+    assert all(makes(Classifier.load(folder).card) in said_by for folder in (first, second))
+
+
+def test_contrast_rows_keep_the_labels_they_were_written_with(
+    recipe_file: Path, tmp_path: Path
+) -> None:
+    teacher = train(recipe_file, output=tmp_path / "model", runs=tmp_path / "runs")
+    part = load_rows(read_recipe(recipe_file), recipe_file).part("train")
+    sources = np.where(np.arange(len(part)) % 2, "contrast", "table")
+    learnt = dataclasses.replace(part, sources=sources)
+
+    found, _ = taught(
+        learnt, Distillation(teachers=(str(teacher),)), recipe_file, tmp_path / "run", 64
+    )
+
+    np.testing.assert_array_equal(found.targets[1::2], part.targets[1::2])
+    assert not np.array_equal(found.targets[::2], part.targets[::2])
+
+
 def test_a_teacher_that_does_not_know_a_label_is_refused(recipe_file: Path, tmp_path: Path) -> None:
     teacher = train(recipe_file, output=tmp_path / "model", runs=tmp_path / "runs")
     strange = dataclasses.replace(rows([[1.0]]), labels=("unheard_of",))
     with pytest.raises(ConfigError, match=r"does not know unheard_of; choose a teacher"):
-        taught(strange, Distillation(teacher=str(teacher)), recipe_file, tmp_path / "run", 64)
+        taught(strange, Distillation(teachers=(str(teacher),)), recipe_file, tmp_path / "run", 64)
 
 
 def test_a_student_is_trained_on_labels_texts_and_its_teacher(
@@ -82,7 +122,7 @@ def test_a_student_is_trained_on_labels_texts_and_its_teacher(
     content["data"].append(
         {"kind": "texts", "path": str(more), "name": "more", "about": "More; CC0 1.0"}
     )
-    content["distillation"] = {"teacher": str(teacher)}
+    content["distillation"] = {"teachers": [str(teacher)]}
     content["name"] = "student"
     student_file = recipe_file.parent / "student.yaml"
     student_file.write_text(yaml.safe_dump(content), encoding="utf-8")
@@ -101,5 +141,5 @@ def test_texts_without_a_teacher_are_refused(recipe_file: Path) -> None:
     content = yaml.safe_load(recipe_file.read_text(encoding="utf-8"))
     content["data"].append({"kind": "texts", "path": "more.csv", "name": "more"})
     recipe_file.write_text(yaml.safe_dump(content), encoding="utf-8")
-    with pytest.raises(ConfigError, match="name a teacher under distillation"):
+    with pytest.raises(ConfigError, match="name one under distillation"):
         read_recipe(recipe_file)

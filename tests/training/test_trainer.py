@@ -9,7 +9,7 @@ from tokenizers import Tokenizer  # noqa: E402
 
 from moderation.training.data import Rows  # noqa: E402
 from moderation.training.recipe import Recipe  # noqa: E402
-from moderation.training.trainer import Average, Encoded, Loss, _join, encode  # noqa: E402
+from moderation.training.trainer import Average, Encoded, Loss, _join, encode, epoch_rows  # noqa: E402
 
 NAN = float("nan")
 
@@ -108,6 +108,51 @@ def test_spans_become_token_marks(base: object) -> None:
     assert encoded.marks[0] is not None
     assert encoded.marks[0].tolist() == [0, 0, 0, 0, 1, 1, 0, 0]
     assert encoded.marks[1] is None
+
+
+def drawn(base: object, text: str, span: tuple[int, int], **share: float) -> list[list[str]]:
+    """The marked tokens of a text in one epoch of a hundred draws."""
+    tokenizer = Tokenizer.from_file(f"{base}/tokenizer.json")
+    content = recipe().model_dump() | {"augmentation": share}
+    rows = Rows(
+        [text],
+        np.array([[1, NAN]], np.float32),
+        np.array(["a"]),
+        np.array(["train"]),
+        np.array([100], np.float32),
+        [(span,)],
+        np.array([""]),
+    )
+    changed = epoch_rows(
+        encode(rows, tokenizer, 64, 0),
+        rows.texts,
+        rows.spans,
+        rows.weights,
+        Recipe.model_validate(content),
+        tokenizer,
+        np.random.default_rng(3),
+    )
+    result = []
+    for ids, marks in zip(changed.ids, changed.marks, strict=True):
+        assert marks is not None
+        assert len(marks) == len(ids)
+        result.append([tokenizer.id_to_token(int(ids[i])) for i in np.flatnonzero(marks)])
+    return result
+
+
+def test_marks_stand_on_the_folded_word(base: object) -> None:
+    found = drawn(base, "You are Fo\u200b\u200bols !", (8, 15), fold=1.0)
+
+    assert found == [["fool", "##s"]] * 100
+
+
+def test_marks_are_carried_through_disguises(base: object) -> None:
+    found = drawn(base, "the fools again", (4, 9), disguise=1.0)
+
+    assert all(found)
+    # Folded again, some are the word that they were; what stands beside it is never marked.
+    assert ["fool", "##s"] in found
+    assert not any({"the", "again"} & set(tokens) for tokens in found)
 
 
 def test_average_of_the_weights_by_hand() -> None:
