@@ -7,7 +7,7 @@
     metrics.py      what Prometheus reads
     native.py       POST /v1/moderate and its like
     openai.py       POST /v1/moderations
-    perspective.py  POST /v1alpha1/comments:analyze
+    perspective/    POST /v1alpha1/comments:analyze and its like
     html.py         what a reader sees of an HTML comment, with offsets into its source
 
 Importing this package imports nothing else; the extra `server` brings what the modules need.

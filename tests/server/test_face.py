@@ -16,7 +16,7 @@ from moderation.errors import ContentError, FilterError, MissingExtraError
 from moderation.server.face import NoAnswer, Overloaded, Problem, problem_of, read
 from moderation.server.native import BatchRequest, ModerateRequest
 from moderation.server.openai import ModerationRequest
-from moderation.server.perspective import AnalyzeCommentRequest
+from moderation.server.perspective.messages import AnalyzeCommentRequest
 
 MARK = "peculiar"
 

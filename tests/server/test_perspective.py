@@ -26,19 +26,11 @@ from moderation.errors import ConfigError
 from moderation.server.app import Settings
 from moderation.server.face import Problem
 from moderation.server.html import shown
-from moderation.server.perspective import (
-    CONTEXT_CHARACTERS,
-    FACE,
-    MAX_BYTES,
-    MAX_SPANS,
-    AnalyzeCommentRequest,
-    SuggestCommentScoreRequest,
-    Suggestions,
-    analysis,
-    plan,
-    sentences,
-    suggested,
-)
+from moderation.server.perspective import FACE
+from moderation.server.perspective.analysis import CONTEXT_CHARACTERS, analysis, plan
+from moderation.server.perspective.comment import MAX_BYTES, MAX_SPANS, sentences
+from moderation.server.perspective.messages import AnalyzeCommentRequest, SuggestCommentScoreRequest
+from moderation.server.perspective.suggestions import Suggestions, suggested
 
 ANALYZE, SUGGEST = "/v1alpha1/comments:analyze", "/v1alpha1/comments:suggestscore"
 
