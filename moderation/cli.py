@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from moderation.engine import Checkable, Moderator
 
 EXIT_STATUS = {"allow": 0, "review": 3, "block": 4}
+
+_Callback = TypeVar("_Callback", bound=Callable[..., Any])
 
 
 class _Commands(click.Group):
@@ -338,20 +340,45 @@ def models_fetch(names: Sequence[str], policy: str, plugins: Sequence[str]) -> N
         raise ModerationError(f"{failed} of {len(wanted)} models could not be fetched")
 
 
+def _listening(
+    *, policy_help: str, policies: tuple[str, ...], port: int, lowest_port: int
+) -> Callable[[_Callback], _Callback]:
+    """The options of a command that answers at an address, with their defaults."""
+    options = (
+        click.option(
+            "--policy",
+            "-p",
+            "policies",
+            multiple=True,
+            default=policies,
+            show_default=True,
+            metavar="NAME|FILE",
+            help=policy_help,
+        ),
+        plugin_option,
+        click.option(
+            "--host", default="127.0.0.1", show_default=True, help="The address to listen on."
+        ),
+        click.option(
+            "--port", default=port, show_default=True, type=click.IntRange(lowest_port, 65535)
+        ),
+    )
+
+    def add(command: _Callback) -> _Callback:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
 @main.command()
-@click.option(
-    "--policy",
-    "-p",
-    "policies",
-    multiple=True,
-    default=("default",),
-    show_default=True,
-    metavar="NAME|FILE",
-    help="A policy that requests may name; the first one judges those that name none.",
+@_listening(
+    policy_help="A policy that requests may name; the first one judges those that name none.",
+    policies=("default",),
+    port=8000,
+    lowest_port=0,
 )
-@plugin_option
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
 @click.option(
     "--keys",
     type=click.Path(path_type=Path),
@@ -469,17 +496,12 @@ def serve(
 
 
 @main.command()
-@click.option(
-    "--policy",
-    "-p",
-    "policies",
-    multiple=True,
-    metavar="NAME|FILE",
-    help="A policy to choose from; repeatable.  [default: all shipped ones]",
+@_listening(
+    policy_help="A policy to choose from; repeatable.  [default: all shipped ones]",
+    policies=(),
+    port=7860,
+    lowest_port=1,
 )
-@plugin_option
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", default=7860, show_default=True, type=click.IntRange(1, 65535))
 @click.option("--open", "browse", is_flag=True, help="Open it in the browser.")
 def ui(
     policies: tuple[str, ...], plugins: tuple[str, ...], host: str, port: int, browse: bool
