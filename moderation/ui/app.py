@@ -82,33 +82,27 @@ def launch(
         server_port=port,
         inbrowser=browse,
         share=False,
-        show_error=True,
         quiet=True,
-        max_file_size=UPLOAD,
-        footer_links=["api"],
-        run_history=False,
-        enable_monitoring=False,
-        ssr_mode=False,
-        theme=look.theme(),
-        css=look.CSS,
-        head=look.HEAD,
+        **_served(),
     )
 
 
 def mount(app: FastAPI, path: str = "/", *, page: gr.Blocks | None = None) -> FastAPI:
     """Serve the page under `path` of another application, beside its own routes."""
-    mounted: FastAPI = gr.mount_gradio_app(
-        app,
-        page or build(),
-        path,
-        show_error=True,
-        max_file_size=UPLOAD,
-        footer_links=["api"],
-        run_history=False,
-        enable_monitoring=False,
-        ssr_mode=False,
-        theme=look.theme(),
-        css=look.CSS,
-        head=look.HEAD,
-    )
+    mounted: FastAPI = gr.mount_gradio_app(app, page or build(), path, **_served())
     return mounted
+
+
+def _served() -> dict[str, Any]:
+    """How Gradio serves the page, alone or mounted: as it looks, and without what it would add."""
+    return {
+        "show_error": True,
+        "max_file_size": UPLOAD,
+        "footer_links": ["api"],
+        "run_history": False,
+        "enable_monitoring": False,
+        "ssr_mode": False,
+        "theme": look.theme(),
+        "css": look.CSS,
+        "head": look.HEAD,
+    }
