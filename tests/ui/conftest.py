@@ -61,9 +61,13 @@ def server_files(server: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.getbasetemp() / "server0"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A headless Chromium, Debian's own or the one that CHROMIUM names."""
+    """A headless Chromium, Debian's own or the one that CHROMIUM names.
+
+    Not for the session: until Playwright ends, its event loop counts as running in this thread, and
+    `asyncio.run` fails in the tests that come after these.
+    """
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     program = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if program is None:
