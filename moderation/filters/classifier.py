@@ -142,8 +142,9 @@ class ClassifierFilter(Filter):
                     spans[span] = max(score, spans.get(span, 0.0))
             if len(spans) > MAX_WORDS:
                 spans = dict(nlargest(MAX_WORDS, spans.items(), key=itemgetter(1)))
+            # The most toxic words carry the whole score, the others their share of it.
+            strongest = max(spans.values(), default=1.0)
             for span, score in spans.items():
-                found.append(
-                    Signal(self.words_category, min(score, limit), span, index, "these words")
-                )
+                share = limit * (score / strongest)
+                found.append(Signal(self.words_category, share, span, index, "these words"))
         return findings

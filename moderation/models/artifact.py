@@ -89,7 +89,15 @@ class ModelCard(_Frozen):
     command: str
     metrics: dict[str, Any] = {}
     calibration: Calibration
-    span_threshold: float | None = Field(default=None, gt=0, lt=1)
+    span_threshold: float | None = Field(
+        default=None, gt=0, lt=1, description="A word this toxic is pointed at."
+    )
+    span_ratio: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="So is a word of this share of what the most toxic word of the text has.",
+    )
     files: dict[str, str] = Field(description="File name to its sha256.")
 
     @model_validator(mode="after")

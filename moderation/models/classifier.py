@@ -38,6 +38,8 @@ PADDING = 1.2
 """Longest row of a batch, over its shortest."""
 BATCH_ROWS = 64
 BATCH_TOKENS = 8192
+FAINT = 0.1
+"""A word less toxic than this is never pointed at for being the most toxic of its text."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -123,9 +125,9 @@ class Classifier:
             )
         return cls(card, session, tokenizer, fingerprint(folder, card))
 
-    def with_span_threshold(self, threshold: float) -> Classifier:
-        """The same model, pointing at words from another score on."""
-        card = self.card.model_copy(update={"span_threshold": threshold})
+    def with_spans(self, threshold: float, ratio: float | None = None) -> Classifier:
+        """The same model, pointing at words by another rule; see `predict`."""
+        card = self.card.model_copy(update={"span_threshold": threshold, "span_ratio": ratio})
         return Classifier(card, self._session, self._tokenizer, self.fingerprint)
 
     def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -135,8 +137,10 @@ class Classifier:
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """Probabilities and spans of each text, out of one pass of the network.
 
-        Spans are in characters of the text given, in order, and do not overlap. A model without a
-        token output gives none.
+        Spans are in characters of the text given, in order, and do not overlap. They hold the
+        words that reach the card's `span_threshold`; with a `span_ratio`, also those that reach
+        that share of the text's most toxic word, if that one reaches FAINT: of a text that is
+        mildly rude, its rudest words. A model without a token output gives none.
         """
         logits, spans = self._read(texts, self.card.span_threshold)
         return list(map(Prediction, self._probabilities(logits), spans))
@@ -164,9 +168,13 @@ class Classifier:
         total = np.zeros(shape, np.float32)
         windows = np.zeros((len(texts), 1), np.float32)
         spans: list[list[Span]] = [[] for _ in texts]
-        level = np.inf
+        level = faint = np.inf
+        ratio = self.card.span_ratio
         if span_threshold is not None:
-            level = float(np.log(span_threshold / (1 - span_threshold)))
+            level = faint = _logit(span_threshold)
+            if ratio is not None:
+                faint = min(level, _logit(FAINT))
+        candidates: list[tuple[_Piece, tokenizers.Encoding, NDArray[np.float32]]] = []
         for pieces in _chunks(texts):
             encodings, owners = self._encode(pieces)
             logits, tokens = self._run(encodings)
@@ -175,10 +183,20 @@ class Classifier:
             np.add.at(total, texts_of, logits)
             np.add.at(windows, texts_of, 1)
             for owner, encoding, values in zip(owners, encodings, tokens, strict=True):
-                # Offsets are costly to fetch, and most texts have nothing to point at.
-                if values.max(initial=-np.inf) >= level:
-                    piece = pieces[owner]
-                    spans[piece.text] += _window_spans(encoding, values, level, piece)
+                # Words are costly to look at, and most texts have nothing to point at.
+                if values.max(initial=-np.inf) >= faint:
+                    candidates.append((pieces[owner], encoding, values))
+        levels: dict[int, float] = {}
+        if ratio is not None:
+            for piece, encoding, values in candidates:
+                top = max(_words(encoding, values), default=-np.inf)
+                if top >= faint:
+                    bar = min(level, _logit(ratio / (1 + math.exp(-top))))
+                    # Of several windows the one with the most toxic word sets the bar.
+                    levels[piece.text] = max(bar, levels.get(piece.text, -np.inf))
+        for piece, encoding, values in candidates:
+            bar = level if ratio is None else levels.get(piece.text, np.inf)
+            spans[piece.text] += _window_spans(encoding, values, bar, piece)
         merged = [_merge(found) if len(found) > 1 else found for found in spans]
         if self.card.task == "multi_label":
             return highest, merged
@@ -268,6 +286,19 @@ def _chunks(texts: Sequence[str]) -> Iterator[list[_Piece]]:
                 chunk, characters = [], 0
     if chunk:
         yield chunk
+
+
+def _logit(probability: float) -> float:
+    return math.log(probability / (1 - probability))
+
+
+def _words(encoding: tokenizers.Encoding, values: NDArray[np.float32]) -> Iterator[float]:
+    """The values of what belongs to a word."""
+    return (
+        value
+        for value, word in zip(values.tolist(), encoding.word_ids, strict=True)
+        if word is not None
+    )
 
 
 def _window_spans(

@@ -22,6 +22,9 @@ from moderation.models.classifier import Classifier
 from moderation.training.data import CONTRAST, Rows
 from moderation.training.recipe import Recipe
 
+SPAN_THRESHOLDS = (0.3, 0.4, 0.5, 0.6)
+SPAN_RATIOS = (None, 0.5, 0.6, 0.7)
+
 Scores = NDArray[np.float32]
 
 
@@ -62,14 +65,15 @@ def span_scores(model: Classifier, rows: Rows) -> Scores:
     )
 
 
-def span_threshold(model: Classifier, validation: Rows) -> float:
-    """The threshold with the best mean character F1 on the validation part."""
-    best, chosen = -1.0, 0.5
-    for step in range(2, 17):
-        threshold = round(0.05 * step, 2)
-        scores = span_scores(model.with_span_threshold(threshold), validation)
-        if len(scores) and scores.mean() > best:
-            best, chosen = float(scores.mean()), threshold
+def span_rule(model: Classifier, validation: Rows) -> tuple[float, float | None]:
+    """`span_threshold` and `span_ratio` with the best mean character F1 on the validation part."""
+    chosen: tuple[float, float | None] = (0.5, None)
+    best = -1.0
+    for ratio in SPAN_RATIOS:
+        for threshold in SPAN_THRESHOLDS:
+            scores = span_scores(model.with_spans(threshold, ratio), validation)
+            if len(scores) and scores.mean() > best:
+                best, chosen = float(scores.mean()), (threshold, ratio)
     return chosen
 
 

@@ -36,7 +36,7 @@ from moderation.training.data import Rows, left_out_rows, load_rows
 from moderation.training.distill import taught
 from moderation.training.export import export_lstm
 from moderation.training.lstm import LstmNetwork
-from moderation.training.measure import measure, span_threshold
+from moderation.training.measure import measure, span_rule
 from moderation.training.prepare import clean_first
 from moderation.training.recipe import (
     BaselineOptions,
@@ -153,7 +153,8 @@ def train_recipe(
         served = Classifier.load(scratch)
         fields["calibration"] = calibrate(served.logits(validation.texts), validation, recipe)
         if recipe.model.spans:
-            fields["span_threshold"] = span_threshold(served, validation)
+            rule = span_rule(served, validation)
+            fields["span_threshold"], fields["span_ratio"] = rule
         write_card(scratch, fields)
         served = Classifier.load(scratch)
         held = test if len(test) else validation

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from moderation.models import Classifier
+from moderation.models.classifier import FAINT
 
 FIXED = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -79,7 +80,7 @@ def test_odd_input_has_an_answer(classifier: Classifier, text: str) -> None:
 
 
 def test_lone_surrogates_leave_spans_in_place(classifier: Classifier) -> None:
-    loose = classifier.with_span_threshold(1e-6)
+    loose = classifier.with_spans(1e-6)
     clean = loose.predict(["xx you idiot x!"])[0]
     broken = loose.predict(["\ud800\udc00 you idiot \udfff!"])[0]
 
@@ -111,7 +112,7 @@ def test_nothing_of_a_long_text_is_cut_off(classifier: Classifier) -> None:
 
 def test_spans_of_overlapping_windows_are_merged(classifier: Classifier) -> None:
     text = "you idiot " * 3_000
-    spans = classifier.with_span_threshold(1e-6).predict([text])[0].spans
+    spans = classifier.with_spans(1e-6).predict([text])[0].spans
 
     assert spans[0].begin == 0
     assert spans[-1].end == len(text.rstrip())
@@ -121,7 +122,7 @@ def test_spans_of_overlapping_windows_are_merged(classifier: Classifier) -> None
 def test_spans_are_whole_words(classifier: Classifier) -> None:
     text = "nice idiots, zebra"  # in pieces: idiot ##s, z ##e ##b ##r ##a
     for threshold in (0.1, 0.3, 0.5, 0.7, 0.9):
-        for span in classifier.with_span_threshold(threshold).predict([text])[0].spans:
+        for span in classifier.with_spans(threshold).predict([text])[0].spans:
             assert span.begin in (0, 5, 11, 13)
             assert span.end in (4, 11, 12, 18)
 
@@ -141,3 +142,28 @@ def test_many_texts_keep_their_order(classifier: Classifier) -> None:
         np.testing.assert_allclose(
             together[number], classifier.predict_proba([texts[number]])[0], atol=1e-5
         )
+
+
+def test_the_most_toxic_words_of_a_mild_text_are_pointed_at(classifier: Classifier) -> None:
+    text = "nice day you idiot love , people hate"
+    loose = classifier.with_spans(1e-6).predict([text])[0].spans
+    top = max(span.score for span in loose)
+    assert top > FAINT
+
+    strict = classifier.with_spans(0.9999).predict([text])[0].spans
+    relative = classifier.with_spans(0.9999, 1.0).predict([text])[0].spans
+    more = classifier.with_spans(0.9999, 0.5).predict([text])[0].spans
+    plain = classifier.with_spans(max(top / 2, 1e-6)).predict([text])[0].spans
+
+    assert strict == []
+    assert [span.score for span in relative] == [pytest.approx(top)]
+    assert more == plain
+
+
+def test_words_that_are_hardly_toxic_are_not_pointed_at(classifier: Classifier) -> None:
+    texts = ["nice day", "you idiot love", "people hate a fool", "day", "love people"]
+    loose = classifier.with_spans(1e-6).predict(texts)
+    relative = classifier.with_spans(0.9999, 0.6).predict(texts)
+
+    for every, chosen in zip(loose, relative, strict=True):
+        assert bool(chosen.spans) == (max(span.score for span in every.spans) >= FAINT)
