@@ -5,6 +5,7 @@
     face.py         what a wire format is: its paths, its errors, where its keys stand
     access.py       what every request passes first: keys, body limits, request ids, the log line
     metrics.py      what Prometheus reads
+    document.py     the OpenAPI document: what routes that read JSON by themselves tell it
     native.py       POST /v1/moderate and its like
     openai.py       POST /v1/moderations
     perspective/    POST /v1alpha1/comments:analyze and its like

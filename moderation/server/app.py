@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -24,6 +23,7 @@ from moderation.engine import Moderator
 from moderation.errors import MissingExtraError
 from moderation.server import native, openai, perspective
 from moderation.server.access import Gate, Keys, Protocol, log_to
+from moderation.server.document import hoist_schemas
 from moderation.server.face import Face, Problem
 from moderation.server.metrics import Metrics
 from moderation.server.service import Limits, Service
@@ -103,7 +103,7 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.ui:
         faces.append(_mount_page(app, settings))
     _raise_problems(app)
-    _hoist_schemas(app)
+    hoist_schemas(app)
     app.add_middleware(
         Gate,
         faces=faces,
@@ -196,31 +196,3 @@ def _raise_problems(app: FastAPI) -> None:
 
     app.add_exception_handler(HTTPException, on_http_error)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, on_invalid)  # type: ignore[arg-type]
-
-
-def _hoist_schemas(app: FastAPI) -> None:
-    """Move the `$defs` of schemas in the OpenAPI document to where its references can reach."""
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            document = generate()
-            shared = document.setdefault("components", {}).setdefault("schemas", {})
-            app.openapi_schema = _hoisted(document, shared)
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]
-
-
-def _hoisted(node: Any, shared: dict[str, Any]) -> Any:
-    if isinstance(node, list):
-        return [_hoisted(each, shared) for each in node]
-    if not isinstance(node, dict):
-        return node
-    for name, schema in node.get("$defs", {}).items():
-        shared[name] = _hoisted(schema, shared)
-    found = {name: _hoisted(each, shared) for name, each in node.items() if name != "$defs"}
-    reference = found.get("$ref")
-    if isinstance(reference, str) and reference.startswith("#/$defs/"):
-        found["$ref"] = reference.replace("#/$defs/", "#/components/schemas/")
-    return found

@@ -27,7 +27,9 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from moderation.engine import Moderator
 from moderation.errors import ContentError, FilterError, MissingExtraError, ModerationError
+from moderation.verdict import Verdict
 
 Code = Literal[
     "invalid_utf8",  # 400
@@ -120,6 +122,22 @@ def problem_of(error: BaseException) -> Problem:
     if isinstance(error, NoAnswer):
         return Problem(503, "no_answer", str(error))
     return Problem(500, "internal_error", "an internal error; the log names it by the request id")
+
+
+def judged(verdict: Verdict, moderator: Moderator) -> dict[str, set[str]]:
+    """The categories that some step of `moderator` has really judged: it ran and did not fail.
+
+    Each with the kinds of parts that it was looked for in, of those that the content has.
+    """
+    ran = {trace.step for trace in verdict.trace if trace.status == "ran"}
+    present = {part.kind for part in verdict.parts if part.kind == "image" or part.text.strip()}
+    kinds: dict[str, set[str]] = {}
+    for step in moderator.steps:
+        for each in step.line():
+            if each.spec.name in ran:
+                for category in each.categories:
+                    kinds.setdefault(category, set()).update(present & each.kinds)
+    return kinds
 
 
 def read(model: type[_M], body: bytes) -> _M:

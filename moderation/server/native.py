@@ -13,6 +13,7 @@ from moderation.content import Content, Message, Part
 from moderation.engine import MAX_PARTS, Moderator
 from moderation.errors import ContentError
 from moderation.policy import Thresholds
+from moderation.server.document import FAULTS, operation, record, refusals
 from moderation.server.face import Face, Problem
 from moderation.server.metrics import CONTENT_TYPE
 from moderation.server.service import Service
@@ -136,37 +137,31 @@ FACE = Face(
     open_paths=frozenset({"/", "/health", "/ready", "/docs", "/openapi.json"}),
 )
 
-_ERROR = {
-    "type": "object",
-    "title": "Error",
-    "additionalProperties": False,
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "additionalProperties": False,
-            "required": ["code", "message", "param"],
-            "properties": {
-                "code": {"type": "string", "description": "For programs."},
-                "message": {"type": "string", "description": "For people."},
-                "param": {
-                    "type": ["string", "null"],
-                    "description": "Where in the request the fault lies, such as content[1].url.",
-                },
-            },
-        }
+_REFUSED = refusals(
+    record(
+        {
+            "error": record(
+                {
+                    "code": {"type": "string", "description": "For programs."},
+                    "message": {"type": "string", "description": "For people."},
+                    "param": {
+                        "type": ["string", "null"],
+                        "description": "Where in the request the fault lies, such as "
+                        "content[1].url.",
+                    },
+                }
+            )
+        },
+        title="Error",
+    ),
+    {
+        **FAULTS,
+        400: "The body is not JSON, its texts are too long, or an image cannot be used.",
+        404: "There is no policy of this name.",
+        422: "The body is JSON of another shape; `param` says where.",
     },
-}
-_FAULTS = {
-    400: "The body is not JSON, its texts are too long, or an image cannot be used.",
-    401: "No key, or one that is not known, where the service asks for one.",
-    404: "There is no policy of this name.",
-    408: "The body came too slowly.",
-    413: "The body is too long.",
-    422: "The body is JSON of another shape; `param` says where.",
-    429: "Overloaded: nothing was judged. Try again after the seconds in Retry-After.",
-    503: "A step failed or hangs, and the policy gives no verdict then.",
-}
+)
+_REFUSED_GET: dict[int | str, Any] = {status: _REFUSED[status] for status in (401, 429)}
 
 
 def _result(*, several: bool) -> dict[str, Any]:
@@ -187,11 +182,8 @@ def _result(*, several: bool) -> dict[str, Any]:
                 "description": "With `mask`: each part's text with signalled words as f***; null "
                 "for an image.",
             },
-            "explanation": {
-                "type": "object",
-                "additionalProperties": False,
-                "required": ["read", "thresholds"],
-                "properties": {
+            "explanation": record(
+                {
                     "read": {
                         "type": "array",
                         "items": {"type": ["string", "null"]},
@@ -202,42 +194,23 @@ def _result(*, several: bool) -> dict[str, Any]:
                         "type": "object",
                         "additionalProperties": Thresholds.model_json_schema(),
                     },
-                },
-            },
+                }
+            ),
         },
     }
     schema: dict[str, Any] = {"$ref": "#/$defs/Result"}
     if several:
-        schema = {
-            "title": "Results",
-            "type": "object",
-            "additionalProperties": False,
-            "required": ["results"],
-            "properties": {"results": {"type": "array", "items": {"$ref": "#/$defs/Result"}}},
-        }
+        results = {"type": "array", "items": {"$ref": "#/$defs/Result"}}
+        schema = record({"results": results}, title="Results")
     return {**schema, "$defs": {**defs, "Verdict": verdict, "Result": result}}
 
 
-def _json(schema: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    return {"content": {"application/json": {"schema": schema, **more}}}
-
-
-def _docs(
+def _operation(
     request: type[BaseModel], examples: Mapping[str, Any], answer: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What a route that reads and writes bytes tells OpenAPI about them."""
-    shown = {name: {"summary": name, "value": value} for name, value in examples.items()}
-    faults: dict[int | str, dict[str, Any]] = {
-        status: {"description": told, **_json(_ERROR)} for status, told in _FAULTS.items()
-    }
-    faults[429]["headers"] = {
-        "Retry-After": {"schema": {"type": "integer", "minimum": 1}, "description": "Seconds."}
-    }
-    body = {"required": True, **_json(request.model_json_schema(), examples=shown)}
-    return {
-        "openapi_extra": {"requestBody": body},
-        "responses": {200: {"description": "The verdict.", **_json(answer)}, **faults},
-    }
+    return operation(
+        request.model_json_schema(), answer, _REFUSED, told="The verdict.", examples=examples
+    )
 
 
 # One pixel: what an image looks like in a request. No shipped policy for texts reads images.
@@ -350,7 +323,7 @@ def router(service: Service) -> APIRouter:
     @routes.post(
         "/v1/moderate",
         tags=["moderation"],
-        **_docs(ModerateRequest, _EXAMPLES, _result(several=False)),
+        **_operation(ModerateRequest, _EXAMPLES, _result(several=False)),
     )
     async def moderate(request: Request) -> Response:
         """Judge a text, an image, or several of them together."""
@@ -364,7 +337,7 @@ def router(service: Service) -> APIRouter:
     @routes.post(
         "/v1/moderate/batch",
         tags=["moderation"],
-        **_docs(BatchRequest, _BATCH_EXAMPLES, _result(several=True)),
+        **_operation(BatchRequest, _BATCH_EXAMPLES, _result(several=True)),
     )
     async def moderate_batch(request: Request) -> Response:
         """Judge several contents, each on its own."""
@@ -378,7 +351,7 @@ def router(service: Service) -> APIRouter:
         told = await _told(service, asked, verdicts)
         return Response(to_json({"results": told}), media_type="application/json")
 
-    @routes.get("/v1/policies", tags=["about"], response_model=Policies, responses=_gets())
+    @routes.get("/v1/policies", tags=["about"], response_model=Policies, responses=_REFUSED_GET)
     async def policies() -> Response:
         """The policies that a request may name."""
         served = [
@@ -387,7 +360,7 @@ def router(service: Service) -> APIRouter:
         ]
         return Response(Policies(policies=served).model_dump_json(), media_type="application/json")
 
-    @routes.get("/v1/models", tags=["about"], response_model=Models, responses=_gets())
+    @routes.get("/v1/models", tags=["about"], response_model=Models, responses=_REFUSED_GET)
     async def models() -> Response:
         """The trained models behind them, in the form of OpenAI's list of models."""
         data = await service.run(_models, service.policies)
@@ -418,7 +391,7 @@ def router(service: Service) -> APIRouter:
         tags=["operation"],
         responses={
             200: {"description": "Prometheus' text format.", "content": {"text/plain": {}}},
-            **_gets(),
+            **_REFUSED_GET,
         },
         response_class=Response,
     )
@@ -427,10 +400,6 @@ def router(service: Service) -> APIRouter:
         return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
     return routes
-
-
-def _gets() -> dict[int | str, dict[str, Any]]:
-    return {status: {"description": _FAULTS[status], **_json(_ERROR)} for status in (401, 429)}
 
 
 def _check_policy(service: Service, name: str | None) -> None:

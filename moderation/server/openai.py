@@ -31,7 +31,8 @@ from moderation.content import Content, Part
 from moderation.engine import MAX_PARTS, Moderator
 from moderation.errors import ContentError
 from moderation.policy import Policy
-from moderation.server.face import Face, Problem
+from moderation.server.document import FAULTS, operation, record, refusals
+from moderation.server.face import Face, Problem, judged
 from moderation.server.service import Service
 from moderation.taxonomy import OPENAI, TABLE, translate
 from moderation.verdict import Action, Verdict
@@ -109,14 +110,7 @@ def inputs(asked: ModerationRequest) -> list[list[Part | Address]]:
 
 def result(verdict: Verdict, moderator: Moderator) -> dict[str, Any]:
     """One verdict as OpenAI would tell it; the rule stands at the top of this module."""
-    ran = {trace.step for trace in verdict.trace if trace.status == "ran"}
-    kinds: dict[str, set[str]] = {}  # of parts that were looked at, by our category
-    present = {part.kind for part in verdict.parts if part.kind == "image" or part.text.strip()}
-    for step in moderator.steps:
-        for each in step.line():
-            if each.spec.name in ran:
-                for category in each.categories:
-                    kinds.setdefault(category, set()).update(present & each.kinds)
+    kinds = judged(verdict, moderator)
     scores = translate("openai", verdict.scores, kinds)
     holds: dict[str, bool] = dict.fromkeys(OPENAI, False)
     applied: dict[str, set[str]] = {name: set() for name in OPENAI}
@@ -145,7 +139,7 @@ def router(service: Service, *, policy: str | None = None) -> APIRouter:
     own = policy or service.default
     routes = APIRouter(tags=["OpenAI"])
 
-    @routes.post("/v1/moderations", **_docs())
+    @routes.post("/v1/moderations", **_operation())
     async def moderations(request: Request) -> JSONResponse:
         """Whether texts, or a text with an image, are harmful, in OpenAI's thirteen categories."""
         asked = await service.read(ModerationRequest, await request.body())
@@ -304,48 +298,34 @@ def _error(problem: Problem) -> tuple[int, Mapping[str, Any]]:
 
 FACE = Face(name="openai", paths=("/v1/moderations",), error=_error)
 
-_FAULTS = {
-    400: "The request cannot be answered; `code` and `param` say why.",
-    401: "No key, or one that is not known, where the service asks for one.",
-    404: "There is no such model.",
-    408: "The body came too slowly.",
-    413: "The body is too long.",
-    429: "Overloaded: nothing was judged. Try again after the seconds in Retry-After.",
-    503: "A step failed or hangs, and the policy gives no verdict then.",
-}
-_ERROR: dict[str, Any] = {
-    "type": "object",
-    "title": "OpenAIError",
-    "additionalProperties": False,
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "additionalProperties": False,
-            "required": ["message", "type", "param", "code"],
-            "properties": {
-                "message": {"type": "string"},
-                "type": {"type": "string"},
-                "param": {"type": ["string", "null"]},
-                "code": {"type": ["string", "null"]},
-            },
-        }
+_REFUSED = refusals(
+    record(
+        {
+            "error": record(
+                {
+                    "message": {"type": "string"},
+                    "type": {"type": "string"},
+                    "param": {"type": ["string", "null"]},
+                    "code": {"type": ["string", "null"]},
+                }
+            )
+        },
+        title="OpenAIError",
+    ),
+    {
+        **FAULTS,
+        400: "The request cannot be answered; `code` and `param` say why.",
+        404: "There is no such model.",
     },
-}
+)
 
 
 def _each(schema: Mapping[str, Any]) -> dict[str, Any]:
     """An object with all thirteen names."""
-    return {
-        "type": "object",
-        "additionalProperties": False,
-        "required": list(OPENAI),
-        "properties": {name: dict(schema) for name in OPENAI},
-    }
+    return record({name: dict(schema) for name in OPENAI})
 
 
-def _docs() -> dict[str, Any]:
-    """What a route that reads and writes JSON by itself tells OpenAPI about it."""
+def _operation() -> dict[str, Any]:
     text, url = {"type": "string"}, {"type": "string", "pattern": "^(data:|https://)"}
     parts = [
         {
@@ -388,53 +368,25 @@ def _docs() -> dict[str, Any]:
             },
         },
     }
-    answer = {
-        "type": "object",
-        "title": "ModerationResponse",
-        "additionalProperties": False,
-        "required": ["id", "model", "results"],
-        "properties": {
+    result = {
+        "flagged": {"type": "boolean", "description": "The policy says review or block."},
+        "categories": _each({"type": "boolean"}),
+        "category_scores": _each({"type": "number", "minimum": 0, "maximum": 1}),
+        "category_applied_input_types": _each(
+            {"type": "array", "items": {"enum": ["text", "image"]}}
+        ),
+    }
+    answer = record(
+        {
             "id": {"type": "string"},
             "model": {"type": "string"},
-            "results": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "additionalProperties": False,
-                    "required": [
-                        "flagged",
-                        "categories",
-                        "category_scores",
-                        "category_applied_input_types",
-                    ],
-                    "properties": {
-                        "flagged": {
-                            "type": "boolean",
-                            "description": "The policy says review or block.",
-                        },
-                        "categories": _each({"type": "boolean"}),
-                        "category_scores": _each({"type": "number", "minimum": 0, "maximum": 1}),
-                        "category_applied_input_types": _each(
-                            {"type": "array", "items": {"enum": ["text", "image"]}}
-                        ),
-                    },
-                },
-            },
+            "results": {"type": "array", "items": record(result)},
         },
-    }
-
-    def body(schema: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-        return {"content": {"application/json": {"schema": schema, **more}}}
-
+        title="ModerationResponse",
+    )
     examples = {
-        "a text": {"value": {"input": "have a nice day"}},
-        "several texts": {"value": {"input": ["have a nice day", "you idiot"]}},
-        "parts": {"value": {"input": [{"type": "text", "text": "have a nice day"}]}},
+        "a text": {"input": "have a nice day"},
+        "several texts": {"input": ["have a nice day", "you idiot"]},
+        "parts": {"input": [{"type": "text", "text": "have a nice day"}]},
     }
-    return {
-        "openapi_extra": {"requestBody": {"required": True, **body(asked, examples=examples)}},
-        "responses": {
-            200: {"description": "A result for each input.", **body(answer)},
-            **{status: {"description": told, **body(_ERROR)} for status, told in _FAULTS.items()},
-        },
-    }
+    return operation(asked, answer, _REFUSED, told="A result for each input.", examples=examples)

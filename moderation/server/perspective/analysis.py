@@ -8,7 +8,7 @@ from typing import Any
 
 from moderation.content import Content, Message, Part
 from moderation.engine import Moderator
-from moderation.server.face import Problem
+from moderation.server.face import Problem, judged
 from moderation.server.perspective import comment
 from moderation.server.perspective.faults import Refusal, unknown
 from moderation.server.perspective.messages import (
@@ -108,7 +108,10 @@ def analysis(planned: Plan, verdicts: Sequence[Verdict], moderator: Moderator) -
     Raises:
         Problem: 503, a step that stands behind an attribute could not judge.
     """
-    found = [_scores(verdict, moderator) for verdict in verdicts]
+    found = [
+        translate("perspective", verdict.scores, judged(verdict, moderator).keys())
+        for verdict in verdicts
+    ]
     scores: dict[str, Any] = {}
     for name, threshold in planned.attributes.items():
         base = name.removesuffix(TWIN)
@@ -188,19 +191,6 @@ def _context(context: Context) -> tuple[Message, ...]:
         if left <= 0:
             break
     return tuple(reversed(messages))
-
-
-def _scores(verdict: Verdict, moderator: Moderator) -> dict[str, float]:
-    """Scores of the attributes that some step has really judged."""
-    ran = {trace.step for trace in verdict.trace if trace.status == "ran"}
-    judged = {
-        category
-        for step in moderator.steps
-        for each in step.line()
-        if each.spec.name in ran
-        for category in each.categories
-    }
-    return translate("perspective", verdict.scores, judged)
 
 
 def _score(value: float) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from moderation.server.document import FAULTS, record, refusals
 from moderation.server.face import Problem
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}", re.ASCII)
@@ -81,31 +82,26 @@ def _info(reason: str) -> dict[str, Any]:
     }
 
 
-ERROR: dict[str, Any] = {
-    "type": "object",
-    "title": "GoogleError",
-    "additionalProperties": False,
-    "required": ["error"],
-    "properties": {
-        "error": {
-            "type": "object",
-            "additionalProperties": False,
-            "required": ["code", "message", "status", "details"],
-            "properties": {
-                "code": {"type": "integer", "description": "The HTTP status."},
-                "message": {"type": "string"},
-                "status": {"type": "string", "examples": ["INVALID_ARGUMENT"]},
-                "details": {"type": "array", "items": {"type": "object"}},
-            },
-        }
+RESPONSES = refusals(
+    record(
+        {
+            "error": record(
+                {
+                    "code": {"type": "integer", "description": "The HTTP status."},
+                    "message": {"type": "string"},
+                    "status": {"type": "string", "examples": ["INVALID_ARGUMENT"]},
+                    "details": {"type": "array", "items": {"type": "object"}},
+                }
+            )
+        },
+        title="GoogleError",
+    ),
+    {
+        **{status: FAULTS[status] for status in (408, 413, 429)},
+        400: "The request cannot be answered; `details[0].errorType` says why.",
+        403: "No key, where the service asks for one.",
+        404: "There is no such version.",
+        503: "A step failed or hangs, and there is no score then.",
     },
-}
-FAULTS = {
-    400: "The request cannot be answered; `details[0].errorType` says why.",
-    403: "No key, where the service asks for one.",
-    404: "There is no such version.",
-    408: "The body came too slowly.",
-    413: "The body is too long.",
-    429: "Overloaded: nothing was judged. Try again after the seconds in Retry-After.",
-    503: "A step failed or hangs, and there is no score then.",
-}
+)
+"""What OpenAPI is told about these errors, by status."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from moderation.content import Part
+from moderation.server.document import json_of, operation
 from moderation.server.face import Face, Problem, read
 from moderation.server.perspective import comment, faults
 from moderation.server.perspective.analysis import analysis, plan
@@ -44,7 +44,7 @@ def router(
 
     @routes.post(
         "/v1alpha1/comments:analyze",
-        **_docs(AnalyzeCommentRequest, AnalyzeCommentResponse),
+        **_operation(AnalyzeCommentRequest, AnalyzeCommentResponse),
     )
     async def analyze(request: Request) -> JSONResponse:
         """Scores of the requested attributes."""
@@ -64,7 +64,7 @@ def router(
 
     @routes.post(
         "/v1alpha1/comments:suggestscore",
-        **_docs(SuggestCommentScoreRequest, SuggestCommentScoreResponse),
+        **_operation(SuggestCommentScoreRequest, SuggestCommentScoreResponse),
     )
     async def suggestscore(request: Request) -> JSONResponse:
         """Take the scores that a comment should have had, as labels for the next training."""
@@ -85,9 +85,9 @@ def router(
             "parameters": [{"name": "version", "in": "query", "schema": {"const": "v1alpha1"}}]
         },
         responses={
-            200: {"description": "A discovery document.", **_json({"type": "object"})},
-            404: {"description": faults.FAULTS[404], **_json(faults.ERROR)},
-            429: {"description": faults.FAULTS[429], **_json(faults.ERROR)},
+            200: {"description": "A discovery document.", **json_of({"type": "object"})},
+            404: faults.RESPONSES[404],
+            429: faults.RESPONSES[429],
         },
     )
     async def discover(request: Request) -> JSONResponse:
@@ -103,22 +103,13 @@ def _suggested(request: SuggestCommentScoreRequest) -> tuple[list[dict[str, Any]
     return suggested(request), comment.detected(Part("text", comment.seen(request.comment).text))
 
 
-def _json(schema: Mapping[str, Any]) -> dict[str, Any]:
-    return {"content": {"application/json": {"schema": schema}}}
-
-
-def _docs(request: type[BaseModel], response: type[BaseModel]) -> dict[str, Any]:
-    """What a route that reads and writes JSON by itself tells OpenAPI about it."""
-    refused = {
-        status: {"description": told, **_json(faults.ERROR)}
-        for status, told in faults.FAULTS.items()
-        if status != 404
-    }
-    answer = response.model_json_schema(mode="serialization")
-    return {
-        "openapi_extra": {"requestBody": {"required": True, **_json(request.model_json_schema())}},
-        "responses": {200: {"description": "Done.", **_json(answer)}, **refused},
-    }
+def _operation(request: type[BaseModel], response: type[BaseModel]) -> dict[str, Any]:
+    return operation(
+        request.model_json_schema(),
+        response.model_json_schema(mode="serialization"),
+        {status: told for status, told in faults.RESPONSES.items() if status != 404},
+        told="Done.",
+    )
 
 
 FACE = Face(
