@@ -20,11 +20,12 @@ import httpx
 from hosted import WAIT, hosted, logged
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from moderation import Content, Moderator, Policy, Verdict, hookimpl
 from moderation.errors import ConfigError
 from moderation.server.app import Settings
-from moderation.server.face import Problem
+from moderation.server.face import Problem, read
 from moderation.server.html import shown
 from moderation.server.perspective import FACE
 from moderation.server.perspective.analysis import CONTEXT_CHARACTERS, analysis, plan
@@ -671,6 +672,50 @@ def client(kept: Path) -> Iterator[httpx.Client]:
     given = Settings(policies=("perspective",), suggestions=kept)
     with hosted(given) as url, httpx.Client(base_url=url, timeout=WAIT) as client:
         yield client
+
+
+def rated(**score: Any) -> dict[str, Any]:
+    """What a suggestion says of a comment, but for the comment."""
+    return {"attributeScores": {"TOXICITY": {"spanScores": [score]}}}
+
+
+@pytest.mark.parametrize(
+    ("message", "fields", "taken"),
+    [
+        (AnalyzeCommentRequest, {"languages": "en"}, True),
+        (AnalyzeCommentRequest, {"languages": None, "context": {"entries": None}}, True),
+        (AnalyzeCommentRequest, {"comment": {"text": "x", "type": None}}, True),
+        (AnalyzeCommentRequest, {"requestedAttributes": {"TOXICITY": None}}, True),
+        (AnalyzeCommentRequest, {"do_not_store": True}, True),
+        (AnalyzeCommentRequest, {"doNotStore": "true"}, False),
+        (AnalyzeCommentRequest, {"spanAnnotations": 1}, False),
+        (AnalyzeCommentRequest, {"languages": ["en", None]}, False),
+        (AnalyzeCommentRequest, {"languages": {"en": 1}}, False),
+        (AnalyzeCommentRequest, {"context": {"entries": [None]}}, False),
+        (AnalyzeCommentRequest, {"sessionId": 7}, False),
+        (AnalyzeCommentRequest, {"storeNot": True}, False),
+        (AnalyzeCommentRequest, {"requestedAttributes": {"A": {"scoreThreshold": "0.5"}}}, True),
+        (AnalyzeCommentRequest, {"requestedAttributes": {"A": {"scoreThreshold": True}}}, False),
+        (SuggestCommentScoreRequest, rated(begin="0", end=1.0, score={"value": "1"}), True),
+        (SuggestCommentScoreRequest, rated(begin=0, end=1, score={"value": None}), True),
+        (SuggestCommentScoreRequest, rated(begin=0, end=1, score={"value": True}), False),
+        (SuggestCommentScoreRequest, rated(begin=0, end=1, score={"value": 1.5}), False),
+        (SuggestCommentScoreRequest, rated(begin=None, end=1, score={}), False),
+        (SuggestCommentScoreRequest, rated(begin=0, end=True, score={}), False),
+    ],
+)
+def test_the_schema_takes_what_the_service_takes(
+    message: type[AnalyzeCommentRequest | SuggestCommentScoreRequest],
+    fields: dict[str, Any],
+    taken: bool,
+) -> None:
+    request = {"comment": {"text": "you idiot"}, **fields}
+    assert Draft202012Validator(message.model_json_schema()).is_valid(request) is taken
+    if taken:
+        read(message, json.dumps(request).encode())
+    else:
+        with pytest.raises(Problem):
+            read(message, json.dumps(request).encode())
 
 
 class TestOverHttp:

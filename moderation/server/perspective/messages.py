@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    Strict,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 MAX_ATTRIBUTES = 100
 
@@ -24,14 +35,71 @@ class _Message(BaseModel):
             return {key: value for key, value in data.items() if value is not None}
         return data
 
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Of a request: with null, and the other spelling of a name, where they are taken."""
+        schema = handler(core_schema)
+        if handler.mode == "validation":
+            found = handler.resolve_ref_schema(schema)
+            for name, field in found["properties"].items():
+                null = {"type": "null"} in field.get("anyOf", ())
+                if name not in found.get("required", ()) and not null:
+                    found["properties"][name] = _or_null(field)
+            others = [name for name in cls.model_fields if "_" in name]
+            if others:
+                found["patternProperties"] = {f"^({'|'.join(others)})$": {}}
+        return schema
+
+
+def _or_null(schema: JsonSchemaValue) -> JsonSchemaValue:
+    about = {key: schema[key] for key in ("title", "description", "default") if key in schema}
+    taken = {key: value for key, value in schema.items() if key not in about}
+    return {"anyOf": [taken, {"type": "null"}], **about}
+
 
 def _repeated(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-_Languages = Annotated[tuple[str, ...], BeforeValidator(_repeated)]
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("expected a number, found true or false")
+    return value
+
+
+_Languages = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_repeated),
+    WithJsonSchema(
+        {"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]},
+        mode="validation",
+    ),
+]
+_Bool = Annotated[bool, Strict()]
+# A number may stand in a string (https://protobuf.dev/programming-guides/json/).
+_Integer = Annotated[
+    int,
+    BeforeValidator(_number),
+    WithJsonSchema({"type": ["integer", "string"]}, mode="validation"),
+]
+_Float = Annotated[
+    float,
+    Field(allow_inf_nan=False),
+    BeforeValidator(_number),
+    WithJsonSchema({"type": ["number", "string"]}, mode="validation"),
+]
 _ScoreType = Literal["SCORE_TYPE_UNSPECIFIED", "PROBABILITY", "STD_DEV_SCORE", "PERCENTILE", "RAW"]
-_Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+_Probability = Annotated[
+    float,
+    Field(ge=0, le=1, allow_inf_nan=False),
+    BeforeValidator(_number),
+    WithJsonSchema(
+        {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string"}]},
+        mode="validation",
+    ),
+]
 
 
 class TextEntry(_Message):
@@ -57,7 +125,7 @@ class Context(_Message):
 
 class AttributeParameters(_Message):
     score_type: _ScoreType = "PROBABILITY"
-    score_threshold: float = Field(default=0.0, allow_inf_nan=False)
+    score_threshold: _Float = 0.0
 
 
 class AnalyzeCommentRequest(_Message):
@@ -79,9 +147,9 @@ class AnalyzeCommentRequest(_Message):
         default={}, max_length=MAX_ATTRIBUTES
     )
     languages: _Languages = ()
-    span_annotations: bool = False
-    do_not_store: bool = False
-    drop_unsupported_attributes: bool = False
+    span_annotations: _Bool = False
+    do_not_store: _Bool = False
+    drop_unsupported_attributes: _Bool = False
     client_token: str = ""
     session_id: str = ""
     community_id: str = ""
@@ -93,8 +161,8 @@ class Score(_Message):
 
 
 class SpanScore(_Message):
-    begin: int
-    end: int
+    begin: _Integer
+    end: _Integer
     score: Score
 
 
@@ -119,7 +187,7 @@ class SuggestCommentScoreRequest(_Message):
     context: Context = Context()
     attribute_scores: dict[str, AttributeScores] = Field(default={}, max_length=MAX_ATTRIBUTES)
     languages: _Languages = ()
-    do_not_store: bool = False
+    do_not_store: _Bool = False
     client_token: str = ""
     session_id: str = ""
     community_id: str = ""

@@ -92,7 +92,7 @@ def router(
     )
     async def discover(request: Request) -> JSONResponse:
         """What Google's clients are built from."""
-        if request.query_params.get("version", "v1alpha1") != "v1alpha1":
+        if any(version != "v1alpha1" for version in request.query_params.getlist("version")):
             raise Problem(404, "not_found", "There is no such version; expected v1alpha1")
         return JSONResponse(discovery(str(request.base_url)))
 
