@@ -48,6 +48,12 @@ _SWAPS = {"i": "l", "l": "i", "u": "v", "g": "q", "s": "z"}
 _CLASSES = str.maketrans(
     {sign: letter.replace("l", "i") for letter, signs in _STANDS_FOR.items() for sign in signs}
 )
+# The keys to the left and to the right of a letter's.
+_KEYS = {
+    b: a + c
+    for row in ("qwertyuiop", "asdfghjkl", "zxcvbnm")
+    for a, b, c in zip(" " + row, row, row[1:] + " ", strict=False)
+}
 # In an ordinary word only the plainest signs are read, and only between letters.
 _PLAIN_SIGNS = {"0": "o", "1": "il", "3": "e", "4": "a", "5": "s", "7": "t"}
 _PLAIN_SIGNS |= {"@": "a", "$": "s", "!": "i"}
@@ -237,7 +243,7 @@ def read(word: str) -> str | None:
     if word in words.known:
         return None
     if word.isascii() and word.isalpha():
-        return words.aliases.get(word) or _read_letters(_shortened(word))
+        return words.aliases.get(word) or _read_letters(_shortened(word)) or _read_slip(word)
     return _ALL_SIGNS.get(word) or _read_leet(word) or _read_mask(word) or _read_digits(word)
 
 
@@ -261,6 +267,34 @@ def _read_letters(word: str) -> str | None:
 def _nearest(word: str, candidates: list[str]) -> str:
     """Return the candidate that leaves the fewest letters and signs of ``word`` unsaid."""
     return min(candidates, key=lambda candidate: len(set(word).difference(candidate)))
+
+
+def _read_slip(word: str) -> str | None:
+    """Read what fingers do to the plainest words, by accident or not: fcuk, btch, fuxk, stvpid."""
+    words = lexicon()
+    if not 4 <= len(word) <= 14:
+        return None
+    if "v" in word and (upright := word.replace("v", "u")) in words.listed:
+        return upright
+    for length in (len(word), len(word) + 1):
+        for candidate in words.by_shape.get((length, word[0]), ()):
+            if words.is_core(candidate) and _is_slip(word, candidate):
+                return candidate
+    return None
+
+
+def _is_slip(word: str, candidate: str) -> bool:
+    """Two letters swapped, one left out, or the key beside one hit; the first always stands."""
+    at = next(i for i in range(1, len(candidate)) if word[i : i + 1] != candidate[i])
+    if len(word) < len(candidate):
+        # Short words without a consonant are other words: bich, fagot, niger.
+        dropped = candidate[at] in "aeiouy" or len(word) > 5
+        return dropped and len(word) > 3 and word[at:] == candidate[at + 1 :] != ""
+    if word[at + 1 :] == candidate[at + 1 :] != "":
+        beside = _KEYS.get(candidate[at], "")
+        return word[at] in beside and _PLAINEST.search(candidate) is not None
+    swapped = candidate[at + 1 : at + 2] + candidate[at]
+    return word[at : at + 2] == swapped and word[at + 2 :] == candidate[at + 2 :]
 
 
 def _read_elongated(word: str) -> str | None:
@@ -335,8 +369,9 @@ def _read_leet(word: str) -> str | None:
     if word[0].isdigit() and word[1:] in words.known:
         return None
     body = word.rstrip("!|+@0123456789")
+    rare = words.is_core(found) and words.rank.get(body, 0) > 6000  # shi7
     if body != word and (
-        body in words.known or (body.isalpha() and word.endswith("!") and not words.is_core(found))
+        (body in words.known and not rare) or (body.isalpha() and word.endswith("!") and not words.is_core(found))
     ):
         return None
     if len(found) == 3 and not re.search(r"[@$!]|[a-z]\d[a-z]", word):

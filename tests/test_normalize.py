@@ -130,6 +130,25 @@ INNOCENT = {
         b u t
         i m a big fan
     """,
+    "near a plain word": """
+        she shuts the shutters
+        a botched job, botching it again
+        the baby sitter and two sitters
+        birches and a shirty waiter
+        dirk and nick at the dock
+        a shotty review
+        king cnut and the sea
+        jag fick en bil
+        herr fuchs and the fuchsias
+        a dvd of the mvp
+        the nagging neighbour nagged
+        a fagot of sticks
+        duck, luck, suck, buck, tuck and muck
+        butch, batch, hutch and witch
+        the whole shift
+        dice, dirt and dink
+        shin, shim, ship and shirt
+    """,
     "initials and abbreviations": """
         the U.S.A. and the U.K.
         U.S. Army
@@ -555,6 +574,28 @@ DISGUISED = {
         kn0wn > known
         pe0ple > people
         abs0lutely > absolutely
+    """,
+    "slips of the finger": """
+        fcuk > fuck
+        fukc > fuck
+        fuckign > fucking
+        fcking > fucking
+        fuvk > fuck
+        fyck > fuck
+        motherfcker > motherfucker
+        shti > shit
+        bullsht > bullshit
+        btich > bitch
+        bicth > bitch
+        bitvh > bitch
+        bithces > bitches
+        ashole > asshole
+        nigegr > nigger
+        faggto > faggot
+        whroe > whore
+        pvssy > pussy
+        stvpid > stupid
+        shi7 > shit
     """,
     "masks": """
         f*ck > fuck
