@@ -357,7 +357,7 @@ def _listening(
         ),
         plugin_option,
         click.option(
-            "--host", default="127.0.0.1", show_default=True, help="The address to listen on."
+            "--host", default="127.0.0.1", show_default=True, help="Address to listen on."
         ),
         click.option(
             "--port", default=port, show_default=True, type=click.IntRange(lowest_port, 65535)
