@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from moderation.errors import ConfigError
 from moderation.policy import did_you_mean
-from moderation.training.data import Rows, Spans, read_spans, read_table
+from moderation.training.data import Rows, Spans, read_spans
+from moderation.training.table import named_columns, read_table, require, texts_of
 
 if TYPE_CHECKING:
     import pandas
@@ -141,14 +142,14 @@ def read_labelled(
         if not mapping:
             raise ConfigError(
                 f"expected a column for at least one of {', '.join(known)}; found "
-                f"{', '.join(columns)}; say which column holds which label",
+                f"{named_columns(frame)}; say which column holds which label",
                 where=str(file),
             )
     if task == "multi_class" and target is None:
         target = next((name for name in CLASS_COLUMNS if name in columns), None)
         if target is None:
             raise ConfigError(
-                f"expected a column with the class; found {', '.join(columns)}; name it",
+                f"expected a column with the class; found {named_columns(frame)}; name it",
                 where=str(file),
             )
     wanted = [*text, *mapping.values(), *([target] if target else []), *([spans] if spans else [])]
@@ -181,11 +182,7 @@ def read_labelled(
 def _rows(
     frame: pandas.DataFrame, wanted: Sequence[str], where: Mapping[str, str], file: Path
 ) -> tuple[pandas.DataFrame, NDArray[np.int64]]:
-    columns = [str(column) for column in frame.columns]
-    if missing := [name for name in dict.fromkeys(wanted) if name not in columns]:
-        raise ConfigError(
-            f"no column {', '.join(missing)}; the file has {', '.join(columns)}", where=str(file)
-        )
+    require(frame, wanted, file)
     if not len(frame):
         raise ConfigError("expected rows, found an empty table", where=str(file))
     chosen = np.ones(len(frame), np.bool_)
@@ -203,7 +200,7 @@ def _rows(
 def _texts(
     frame: pandas.DataFrame, columns: Sequence[str], numbers: NDArray[np.int64], file: Path
 ) -> list[str]:
-    texts = _joined(frame, columns)
+    texts = texts_of(frame, columns, file)
     empty = [number for number, text in zip(numbers, texts, strict=True) if not text.strip()]
     if empty:
         raise ConfigError(
@@ -211,14 +208,6 @@ def _texts(
             f"{empty[0]}; remove them, or name another column",
             where=str(file),
         )
-    return texts
-
-
-def _joined(frame: pandas.DataFrame, columns: Sequence[str]) -> list[str]:
-    parts = frame[list(columns)].astype(object).where(frame[list(columns)].notna(), "").astype(str)
-    texts: list[str] = (
-        parts.agg("\n".join, axis=1) if len(columns) > 1 else parts[columns[0]]
-    ).tolist()
     return texts
 
 
@@ -352,7 +341,7 @@ def read_columns(
     for place, name in enumerate(names):
         targets[:, place] = _numbers(frame, name, numbers, file)
     return Columns(
-        _joined(frame, text),
+        texts_of(frame, text, file),
         tuple(names),
         targets,
         _values(frame[target]).tolist() if target else [""] * len(frame),

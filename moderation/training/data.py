@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moderation.errors import ConfigError, MissingExtraError
-from moderation.training.hub import HUB_SPLIT, hub_folder, read_hub
+from moderation.errors import ConfigError
+from moderation.training.hub import HUB_SPLIT, hub_folder
 from moderation.training.prepare import prepared
 from moderation.training.recipe import (
     HUB,
@@ -23,12 +23,15 @@ from moderation.training.recipe import (
     TextData,
     data_file,
 )
+from moderation.training.table import named, named_columns, read_table, require, texts_of
 
 if TYPE_CHECKING:
     import pandas
 
 SPLITS = ("train", "validation", "test")
 CONTRAST = "contrast"
+# More different values than this, few of them twice, are no classes but texts or numbers of rows.
+FEW_CLASSES = 50
 
 Spans = tuple[tuple[int, int], ...]
 
@@ -188,64 +191,27 @@ def _check(recipe: Recipe, rows: Rows, where: str) -> None:
                 )
 
 
-def read_table(file: Path) -> pandas.DataFrame:
-    """A CSV, JSON-lines or Parquet file, told by its ending, or a folder as `hub_folder` gives."""
-    try:
-        import pandas
-    except ImportError as error:
-        raise MissingExtraError("pandas", extra="train", needed_for="training") from error
-    readers: dict[str, Any] = {
-        # "NA" and "null" are words that people write; only an empty cell says nothing.
-        ".csv": lambda path: pandas.read_csv(
-            path, encoding="utf-8", keep_default_na=False, na_values=[""]
-        ),
-        ".tsv": lambda path: pandas.read_csv(
-            path, sep="\t", encoding="utf-8", keep_default_na=False, na_values=[""]
-        ),
-        ".jsonl": lambda path: pandas.read_json(path, lines=True, encoding="utf-8"),
-        ".parquet": pandas.read_parquet,
-    }
-    if file.is_dir():
-        return read_hub(file)
-    if file.suffix not in readers:
-        raise ConfigError(
-            f"expected a name that ends in {', '.join(readers)}, found {file.suffix!r}",
-            where=str(file),
-        )
-    try:
-        frame: pandas.DataFrame = readers[file.suffix](file)
-    except FileNotFoundError:
-        raise ConfigError(
-            "no such file; set data_root in the recipe, or MODERATION_DATA, to its folder",
-            where=str(file),
-        ) from None
-    except (OSError, ValueError) as error:
-        # The libraries' messages may quote the file, so only their kind is passed on.
-        raise ConfigError(
-            f"cannot be read as {file.suffix[1:]} ({type(error).__name__})", where=str(file)
-        ) from error
-    return frame
-
-
 def _table(recipe: Recipe, data: TableData, file: Path, *, left_out: bool = False) -> Rows:
     frame = read_table(file)
     columns = set(map(str, frame.columns))
     mapping = data.labels
     if mapping is None:
         mapping = {label: label for label in recipe.labels if label in columns}
+        if not mapping and not data.spans and recipe.task == "multi_label":
+            raise ConfigError(
+                f"no column named as one of {', '.join(recipe.labels)}; the file has "
+                f"{named_columns(frame)}; give labels: {{{recipe.labels[0]}: COLUMN}}",
+                where=str(file),
+            )
     needed = [*data.text, *mapping.values()]
     needed += [name for name in (data.target, data.spans, data.split, data.source) if name]
     needed += [name for rule in data.classes.values() for name in rule]
-    if missing := sorted(set(needed) - columns):
-        raise ConfigError(
-            f"no column {', '.join(missing)}; the file has {', '.join(sorted(columns))}",
-            where=str(file),
-        )
+    require(frame, needed, file)
     if data.source:
         known = set(frame[data.source].astype(str))
-        frame = frame[frame[data.source].isin(data.drop) == left_out]
+        frame = frame[frame[data.source].astype(str).isin(data.drop) == left_out]
         if data.keep:
-            frame = frame[frame[data.source].isin(data.keep)]
+            frame = frame[frame[data.source].astype(str).isin(data.keep)]
     else:
         known = {data.name or file.stem}
     if not len(frame) and not left_out:
@@ -261,13 +227,15 @@ def _table(recipe: Recipe, data: TableData, file: Path, *, left_out: bool = Fals
         if data.source
         else np.full(len(frame), data.name or file.stem)
     )
-    named = {*data.mask, *data.mask_unless, *data.weights, *data.keep}
+    used = {*data.mask, *data.mask_unless, *data.weights, *data.keep}
+    if data.source:
+        used |= set(data.drop)
     if data.implied_zeros:
-        named |= set(data.implied_zeros.sources)
-    if unknown := sorted(named - known):
+        used |= set(data.implied_zeros.sources)
+    if unknown := sorted(used - known):
         raise ConfigError(
-            f"keep, mask, weights or implied_zeros name {', '.join(unknown)}, not among the "
-            f"sources {', '.join(sorted(known))}",
+            f"keep, drop, mask, weights or implied_zeros name {', '.join(unknown)}, not among the "
+            f"sources {named(sorted(known))}",
             where=str(file),
         )
     place = {label: index for index, label in enumerate(labels)}
@@ -300,7 +268,7 @@ def _table(recipe: Recipe, data: TableData, file: Path, *, left_out: bool = Fals
     )
     if data.split and (strange := sorted(set(splits.tolist()) - set(SPLITS))):
         raise ConfigError(
-            f"column {data.split}: expected {', '.join(SPLITS)}, found {', '.join(strange[:5])}",
+            f"column {data.split}: expected {', '.join(SPLITS)}, found {named(strange)}",
             where=str(file),
         )
     spans: list[Spans | None] = [None] * len(texts)
@@ -312,7 +280,13 @@ def _table(recipe: Recipe, data: TableData, file: Path, *, left_out: bool = Fals
     kinds = np.full(len(texts), "")
     rows = Rows(texts, targets, sources, splits, weights, spans, kinds, labels)
     # Rows of which nothing is known that the recipe asks for have nothing to teach.
-    return rows.where(~np.isnan(targets).all(axis=1) | np.asarray([s is not None for s in spans]))
+    taught = ~np.isnan(targets).all(axis=1) | np.asarray([s is not None for s in spans], np.bool_)
+    if not taught.any() and not left_out:
+        raise ConfigError(
+            "nothing is known of any row: every label that the recipe uses is empty or masked",
+            where=str(file),
+        )
+    return rows.where(taught)
 
 
 def _joined(frame: pandas.DataFrame, columns: tuple[str, ...], file: Path) -> list[str]:
@@ -320,11 +294,7 @@ def _joined(frame: pandas.DataFrame, columns: tuple[str, ...], file: Path) -> li
     if missing.any():
         row = int(np.flatnonzero(missing)[0])
         raise ConfigError(f"row {frame.index[row] + 1}: no text; remove the row", where=str(file))
-    texts: list[str] = (
-        frame[list(columns)].fillna("").astype(str).agg("\n".join, axis=1).tolist()
-        if len(columns) > 1
-        else frame[columns[0]].astype(str).tolist()
-    )
+    texts = texts_of(frame, columns, file)
     for row, text in enumerate(texts):
         if not text.strip():
             number = frame.index[row] + 1
@@ -334,11 +304,7 @@ def _joined(frame: pandas.DataFrame, columns: tuple[str, ...], file: Path) -> li
 
 def _texts(recipe: Recipe, data: TextData, file: Path) -> Rows:
     frame = read_table(file)
-    if missing := sorted(set(data.text) - set(map(str, frame.columns))):
-        raise ConfigError(
-            f"no column {', '.join(missing)}; the file has {', '.join(map(str, frame.columns))}",
-            where=str(file),
-        )
+    require(frame, data.text, file)
     texts = _joined(frame, data.text, file)
     return Rows(
         texts,
@@ -403,11 +369,17 @@ def _classes(
     named = np.asarray([value is not None for value in values], np.bool_)
     classes = [str(value) for value in values[named]]
     labels = recipe.labels or tuple(data.classes) or tuple(sorted(set(classes)))
+    if len(labels) > max(FEW_CLASSES, len(classes) // 2):
+        raise ConfigError(
+            f"column {data.target}: expected classes, found {len(labels):,} different values in "
+            f"{len(classes):,} rows; name the column with the class as target",
+            where=str(file),
+        )
     place = {label: index for index, label in enumerate(labels)}
     if unknown := sorted(set(classes) - set(place)):
         raise ConfigError(
-            f"column {data.target}: {len(unknown)} values that labels does not name, such as "
-            f"{unknown[0][:40]!r}",
+            f"column {data.target}: {len(unknown)} values that labels does not name: "
+            f"{named(unknown)}",
             where=str(file),
         )
     targets = np.full((len(frame), len(place)), np.nan, np.float32)
@@ -416,11 +388,15 @@ def _classes(
 
 
 def read_spans(value: Any, text: str, where: str) -> Spans | None:
-    """A cell with [[begin, end], ...] in characters of `text`; an empty cell says nothing."""
+    """A cell with [[begin, end], ...] in characters of `text`; an empty cell says nothing.
+
+    In a CSV file, where a cell is a text, it is written as JSON.
+    """
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return None
     try:
-        spans = tuple((int(begin), int(end)) for begin, end in value)
+        cell = json.loads(value) if isinstance(value, str) else value
+        spans = tuple((int(begin), int(end)) for begin, end in cell)
     except (TypeError, ValueError):
         raise ConfigError("expected a list of [begin, end]", where=where) from None
     for begin, end in spans:

@@ -19,6 +19,7 @@ from tokenizers import normalizers as steps
 
 from moderation.errors import ConfigError
 from moderation.training.recipe import Cleaning, Preparation, Recipe
+from moderation.training.table import named
 
 if TYPE_CHECKING:
     from moderation.training.data import Rows
@@ -157,7 +158,8 @@ def _split(
         for kind, count in zip(kinds, counts, strict=True):
             if count < fewest:
                 raise ConfigError(
-                    f"class {rows.labels[kind]!r} has {count} of the rows to split, and {fewest} "
+                    f"class {named([rows.labels[kind]])!r} has {count} of the rows to split, and "
+                    f"{fewest} "
                     "are the fewest that reach all parts; add rows, leave it out, or merge sparse "
                     "classes with preparation.fewest",
                     where=recipe.name,
