@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -18,6 +17,7 @@ from pydantic import (
 )
 
 from moderation.errors import ConfigError
+from moderation.policy import _load_yaml, did_you_mean
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
@@ -382,19 +382,36 @@ class Recipe(_Section):
         return self
 
 
+# What the keys of a recipe's sections and kinds stand for.
+_SECTIONS: dict[str, type[_Section]] = {
+    "table": TableData,
+    "contrast": ContrastData,
+    "texts": TextData,
+    "implied_zeros": ImpliedZeros,
+    "distillation": Distillation,
+    "preparation": Preparation,
+    "lstm": LstmModel,
+    "distilbert": DistilBertLora,
+    "easy_data": EasyData,
+    "augmentation": Augmentation,
+    "optimisation": Optimisation,
+    "calibration": CalibrationMix,
+    "baseline": BaselineOptions,
+    "tuning": Tuning,
+}
+
+
 def read_recipe(path: str | Path) -> Recipe:
     """Raises ConfigError, naming file and place, where the recipe cannot be used."""
     file = Path(path)
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError("no such recipe; give the path of a YAML file", where=str(file)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read: {error}", where=str(file)) from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"not valid YAML{line}", where=str(file)) from error
+    # As strict as for a policy: a key that stands twice would lose what stood first.
+    content = _load_yaml(text, str(file))
     if not isinstance(content, dict):
         raise ConfigError("expected a mapping with name, labels, data, model…", where=str(file))
     try:
@@ -402,10 +419,13 @@ def read_recipe(path: str | Path) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
-            first["msg"].removeprefix("Value error, "),
-            where=f"{file}: {place}" if place else file.name,
-        ) from error
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            *above, key = (str(part) for part in first["loc"])
+            section = _SECTIONS.get(above[-1]) if above else Recipe
+            known = f"; {did_you_mean(key, list(section.model_fields))}" if section else ""
+            message = f"there is no such key{known}"
+        raise ConfigError(message, where=f"{file}: {place}" if place else file.name) from error
 
 
 def data_file(recipe_path: Path, recipe: Recipe, name: str) -> Path:
