@@ -7,6 +7,7 @@ folder = train("configs/training/toxicity-lstm.yaml", output="my-model")
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from moderation.training.recipe import Recipe, read_recipe
 
 __all__ = ["Recipe", "read_recipe", "train"]
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NEEDED = (
     "accelerate",
     "onnx",
@@ -58,7 +60,8 @@ def train(
     try:
         return train_recipe(Path(recipe_path), output, Path(runs), resume=resume, tune=tune)
     except OSError as error:
+        remedy = "make room or give another place" if error.errno in _FULL else "mend that"
         raise TrainingError(
-            f"{error.filename or output or runs}: {error.strerror or error}; make room or give "
-            "another place, then go on with --resume"
+            f"{error.filename or output or runs}: {error.strerror or error}; {remedy}, then go on "
+            "with --resume"
         ) from error

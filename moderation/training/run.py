@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -175,7 +176,16 @@ def train_recipe(
 
 
 def check_target(target: Path) -> None:
-    """Raises ConfigError where a model folder at `target` would replace something else."""
+    """Raises ConfigError where a model folder at `target` would replace something else, or
+    could not be written: said before hours of training, not after.
+    """
+    above = next(folder for folder in target.absolute().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"cannot be written: {above} is no folder that may be written to; give another "
+            "--output or --runs",
+            where=str(target),
+        )
     if target.is_dir() and ((target / CARD_FILE).is_file() or not any(target.iterdir())):
         return
     if target.exists():

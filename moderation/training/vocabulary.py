@@ -80,7 +80,7 @@ def base_folder(name: str, recipe_path: Path) -> Path:
     tried = [root / part for root in roots for part in (name, name.rsplit("/", 1)[-1])]
     for folder in tried:
         if (folder / "tokenizer.json").is_file():
-            return folder.resolve()
+            return _whole(folder.resolve(), recipe_path)
     looked = ", ".join(str(folder) for folder in tried)
     try:
         from huggingface_hub import snapshot_download
@@ -89,7 +89,7 @@ def base_folder(name: str, recipe_path: Path) -> Path:
             "huggingface_hub", extra="train", needed_for="downloading a base model"
         ) from error
     try:
-        return Path(
+        fetched = Path(
             snapshot_download(name, allow_patterns=["*.json", "model.safetensors", "vocab.txt"])
         )
     except Exception as error:  # the hub client raises many unrelated kinds
@@ -98,6 +98,28 @@ def base_folder(name: str, recipe_path: Path) -> Path:
             f"Hub ({type(error).__name__}); set MODERATION_MODELS to the folder that holds it",
             where=f"{recipe_path}: model.base",
         ) from error
+    return _whole(fetched, recipe_path)
+
+
+def _whole(folder: Path, recipe_path: Path) -> Path:
+    """The folder itself, once its two files are known to be there and to be what they say."""
+    from safetensors import SafetensorError, safe_open
+
+    fault = None
+    if not (folder / "tokenizer.json").is_file():
+        fault = "no tokenizer.json; the base needs a fast tokenizer"
+    elif not (folder / "model.safetensors").is_file():
+        fault = "no model.safetensors; weights in other files are not read: convert them first"
+    else:
+        try:
+            with safe_open(folder / "model.safetensors", framework="numpy"):
+                pass
+        except (OSError, SafetensorError) as error:
+            # Half a download, or the pointer that git leaves where git-lfs is not installed.
+            fault = f"model.safetensors is damaged ({error}); fetch it again"
+    if fault:
+        raise ConfigError(f"{folder}: {fault}", where=f"{recipe_path}: model.base")
+    return folder
 
 
 def revision(folder: Path) -> str:
