@@ -24,7 +24,7 @@ from jsonschema import Draft202012Validator
 
 from moderation import Content, Moderator, Policy, Verdict, hookimpl
 from moderation.errors import ConfigError
-from moderation.server.app import Settings
+from moderation.server.app import Settings, create_app
 from moderation.server.face import Problem, read
 from moderation.server.html import shown
 from moderation.server.perspective import FACE
@@ -716,6 +716,14 @@ def test_the_schema_takes_what_the_service_takes(
     else:
         with pytest.raises(Problem):
             read(message, json.dumps(request).encode())
+
+
+def test_the_document_tells_scores_in_answers_from_those_in_requests() -> None:
+    schemas = create_app(Settings()).openapi()["components"]["schemas"]
+    told = {"value": "0.5", "type": None}
+    assert Draft202012Validator(schemas["Score"]).is_valid(told)
+    assert not Draft202012Validator(schemas["Score-Output"]).is_valid(told)
+    assert Draft202012Validator(schemas["Score-Output"]).is_valid({"value": 0.5})
 
 
 class TestOverHttp:

@@ -104,9 +104,12 @@ def _suggested(request: SuggestCommentScoreRequest) -> tuple[list[dict[str, Any]
 
 
 def _operation(request: type[BaseModel], response: type[BaseModel]) -> dict[str, Any]:
+    # Other names than in requests, which may hold more: null, or a number in a string.
+    answer = response.model_json_schema(mode="serialization", ref_template="#/$defs/{model}-Output")
+    answer["$defs"] = {f"{name}-Output": part for name, part in answer.get("$defs", {}).items()}
     return operation(
         request.model_json_schema(),
-        response.model_json_schema(mode="serialization"),
+        answer,
         {status: told for status, told in faults.RESPONSES.items() if status != 404},
         told="Done.",
     )
