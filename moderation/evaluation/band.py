@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from moderation.errors import ArtifactError, ConfigError
 from moderation.evaluation.labelled import Labelled
 from moderation.evaluation.metrics import FEWEST, Interval, Scores, Truth, wilson
+from moderation.evaluation.output import write_whole
 from moderation.evaluation.system import Advance, PolicySystem, gaps_of
 from moderation.evaluation.thresholds import FEW
 from moderation.policy import Policy, Step
@@ -246,7 +247,7 @@ class BandChoice:
         return sorted(rows, key=lambda row: -float(row["between"][0]))
 
     def write_json(self, path: str | Path) -> None:
-        Path(path).write_text(json.dumps(self.numbers, indent=1) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(self.numbers, indent=1) + "\n")
 
     def as_yaml(self) -> str:
         """Lines for the refining step of a policy, with what they reach."""

@@ -17,6 +17,7 @@ from moderation.evaluation.baseline import Baseline
 from moderation.evaluation.embedding import coordinates, pick
 from moderation.evaluation.labelled import LENGTHS, LONGER, Labelled
 from moderation.evaluation.metrics import FEWEST
+from moderation.evaluation.output import write_whole
 from moderation.evaluation.system import Scored, System
 
 SCHEMA = 1
@@ -53,7 +54,7 @@ class Evaluation:
 
     def write_json(self, path: str | Path) -> None:
         """The numbers alone: texts are named by their row in the file."""
-        Path(path).write_text(json.dumps(self.numbers, indent=1) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(self.numbers, indent=1) + "\n")
 
     def summary(self) -> list[dict[str, Any]]:
         """One row for each label, for a table."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from moderation.errors import ArtifactError, ConfigError, MissingExtraError
 from moderation.evaluation import plots
 from moderation.evaluation.labelled import read_columns
+from moderation.evaluation.output import write_whole
 from moderation.evaluation.page import Page, table, tiles
 from moderation.filters.classifier import WEIGHTS
 from moderation.models.artifact import TOKENIZER_FILE
@@ -54,7 +55,7 @@ class Inspection:
         return "\n".join(_told(self)) + "\n"
 
     def write_json(self, path: str | Path) -> None:
-        Path(path).write_text(json.dumps(self.numbers, indent=1) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(self.numbers, indent=1) + "\n")
 
 
 def inspect(

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from moderation.errors import ConfigError
 from moderation.evaluation.labelled import read_columns
+from moderation.evaluation.output import write_whole
 from moderation.evaluation.page import Figure, Page, chooser, table, tiles
 from moderation.evaluation.system import Advance, System
 from moderation.evaluation.thresholds import FEW, shortest
@@ -243,7 +244,7 @@ def as_yaml(moves: Sequence[Move]) -> str:
 
 def write_yaml(moves: Sequence[Move], path: Path) -> None:
     """The lines of `as_yaml`, to be copied into a policy."""
-    path.write_text(as_yaml(moves), encoding="utf-8")
+    write_whole(path, as_yaml(moves))
 
 
 def write_changed(moves: Sequence[Move], scores: Scores, path: Path) -> None:

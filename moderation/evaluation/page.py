@@ -13,6 +13,8 @@ from html import escape
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from moderation.evaluation.output import write_whole
+
 Figure: TypeAlias = Mapping[str, Any]
 """`data` and `layout` of plotly.js."""
 
@@ -219,7 +221,7 @@ class Page:
 """
 
     def write(self, path: str | Path) -> None:
-        Path(path).write_text(self.html(), encoding="utf-8", errors="replace")
+        write_whole(path, self.html())
 
 
 def table(
