@@ -170,16 +170,74 @@ def test_bad_data_is_named(tmp_path: Path, lines: list[str], expected: str) -> N
 @pytest.mark.parametrize(
     ("table", "expected"),
     [
-        ({"text": ["body"]}, "no column body; the file has insult, source"),
+        ({"text": ["body"]}, "no column body; the file has text, source, split"),
         ({"labels": {"toxic": "rude"}}, "no column rude"),
         ({"path": "none.csv"}, "no such file"),
         ({"path": "data.xls"}, "expected a name that ends in"),
         ({"weights": {"nowhere": 2}}, "nowhere, not among the sources"),
+        ({"drop": ["forums"]}, "forums, not among the sources forum, hate only, talk pages"),
     ],
 )
 def test_a_bad_recipe_is_named(tmp_path: Path, table: dict[str, Any], expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
         load(tmp_path, **table)
+
+
+def test_a_file_without_a_column_of_any_label(tmp_path: Path) -> None:
+    header = "text,source,split,is_toxic,is_threat,is_insult"
+    expected = (
+        "no column named as one of toxic, threat, insult; the file has text, .* is_insult; give"
+    )
+    with pytest.raises(ConfigError, match=expected):
+        load(tmp_path, header=header)
+
+
+def test_a_file_that_says_nothing_of_its_rows(tmp_path: Path) -> None:
+    lines = [",".join(line.split(",")[:3]) + ",,," for line in LINES]
+    with pytest.raises(ConfigError, match="nothing is known of any row"):
+        load(tmp_path, lines)
+
+
+def test_sources_may_be_numbers(tmp_path: Path) -> None:
+    numbers = {"forum": "1", "hate only": "2", "talk pages": "3"}
+    lines = [
+        line.replace(name, number)
+        for line in LINES
+        for name, number in numbers.items()
+        if f",{name}," in line
+    ]
+    rows = load(tmp_path, lines, drop=["2"], weights={"3": 2})
+
+    assert set(rows.sources) == {"1", "3"}
+    assert set(rows.weights[rows.sources == "3"]) == {2.0}
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ({"split": "note"}, "found 9 that read like texts"),
+        ({"source": "note", "weights": {"forum": 2}}, "the sources 9 that read like texts"),
+    ],
+)
+def test_a_column_of_texts_named_by_mistake_is_not_quoted(
+    tmp_path: Path, table: dict[str, Any], expected: str
+) -> None:
+    lines = [f"{line},a private note of {number}" for number, line in enumerate(LINES)]
+    with pytest.raises(ConfigError, match=expected) as caught:
+        load(tmp_path, lines, f"{HEADER},note", **table)
+    assert "private" not in str(caught.value)
+
+
+def test_spans_in_a_csv_file_are_json(tmp_path: Path) -> None:
+    lines = [
+        f'{line},"[[0, {number % 3}]]"' if number % 3 else f"{line},"
+        for number, line in enumerate(LINES)
+    ]
+    rows = load(tmp_path, lines, f"{HEADER},spans", spans="spans")
+
+    assert rows.spans[:4] == [None, ((0, 1),), ((0, 2),), None]
+    with pytest.raises(ConfigError, match="row 1: spans: expected a list of"):
+        load(tmp_path, [f"{LINES[0]},from 0 to 1", *lines[1:]], f"{HEADER},spans", spans="spans")
 
 
 def test_a_file_of_another_kind(tmp_path: Path) -> None:

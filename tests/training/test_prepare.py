@@ -291,6 +291,14 @@ def test_classes_that_cannot_be_learnt(
         load(tmp_path, classes(counts), recipe(**settings))
 
 
+def test_a_target_that_holds_texts_is_not_quoted(tmp_path: Path) -> None:
+    table = [{"text": f"private {number}", "kind": f"private {number}"} for number in range(60)]
+    expected = "column kind: expected classes, found 60 different values in 60 rows"
+    with pytest.raises(ConfigError, match=expected) as caught:
+        load(tmp_path, table, recipe())
+    assert "private" not in str(caught.value)
+
+
 def test_a_published_validation_part_without_one_of_the_classes(tmp_path: Path) -> None:
     table = [{**row, "split": "train"} for row in classes({"a": 9, "b": 9, "c": 9})]
     table += [{"text": f"v {kind}", "kind": kind, "split": "validation"} for kind in "ab"]

@@ -25,8 +25,14 @@ def test_shipped_recipes_can_be_read(file: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "place", "expected"),
     [
-        ({"epochs": 3}, "epochs", "Extra inputs"),
-        ({"optimisation": {"epoch": 3}}, "optimisation.epoch", "Extra inputs"),
+        ({"epochs": 3}, "epochs", "there is no such key; known: name, task, labels"),
+        ({"optimisation": {"epoch": 3}}, "optimisation.epoch", "did you mean 'epochs'?"),
+        ({"model": {**GOOD["model"], "hiden": [8]}}, "model.lstm.hiden", "did you mean 'hidden'?"),
+        (
+            {"data": [{"kind": "table", "path": "a.csv", "taget": "x"}]},
+            "data.0.table.taget",
+            "did you mean 'target'?",
+        ),
         ({"optimisation": {"epochs": 0}}, "optimisation.epochs", "greater than or equal to 1"),
         ({"labels": []}, "labels", "name the labels to learn"),
         ({"labels": ["toxic", "toxic"]}, "", "occurs twice"),
@@ -50,13 +56,30 @@ def test_a_mistake_is_named_with_its_place(
     assert expected in str(caught.value)
 
 
-@pytest.mark.parametrize("content", ["", "- a list", "a: [", "\ufeff: : :", "x: !!python/name:os"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "- a list", "a: [", "\ufeff: : :", "x: !!python/name:os", "seed: 2026-13-45"],
+)
 def test_no_recipe_at_all(tmp_path: Path, content: str) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text(content, encoding="utf-8")
 
     with pytest.raises(ConfigError, match=r"recipe\.yaml"):
         read_recipe(file)
+
+
+def test_a_key_that_stands_twice_is_named(tmp_path: Path) -> None:
+    """YAML's own rule, the last one counts, would drop the first in silence."""
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump(GOOD, sort_keys=False) + "seed: 1\nlabels: [toxic]\n")
+    with pytest.raises(ConfigError, match=r"recipe\.yaml.* line \d+.*'labels' stands twice"):
+        read_recipe(file)
+
+
+def test_a_file_with_a_byte_order_mark(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump(GOOD), encoding="utf-8-sig")
+    assert read_recipe(file).name == "tiny"
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

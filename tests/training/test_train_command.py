@@ -174,6 +174,38 @@ def test_a_folder_that_is_no_model_is_not_replaced(classes_file: Path) -> None:
     assert classes_file.exists()
 
 
+@pytest.mark.parametrize("option", ["--output", "--runs"])
+def test_a_place_that_cannot_be_written_is_said_before_anything_is_trained(
+    classes_file: Path, option: str
+) -> None:
+    result = train(classes_file, option, str(classes_file / "below"))
+    assert result.exit_code == 1
+    assert f"{classes_file} is no folder that may be written to" in result.stderr
+    assert "rows to train on" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "no model.safetensors; weights in other files are not read"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "is damaged"),
+    ],
+)
+def test_a_base_without_its_weights(
+    classes_file: Path, base: Path, content: bytes | None, expected: str
+) -> None:
+    folder = classes_file.parent / "half-a-base"
+    folder.mkdir()
+    (folder / "tokenizer.json").write_bytes((base / "tokenizer.json").read_bytes())
+    if content is not None:
+        (folder / "model.safetensors").write_bytes(content)
+    changed(classes_file, model={"base": folder.name})
+    result = train(classes_file)
+    assert result.exit_code == 1
+    assert expected in result.stderr
+    assert str(folder) in result.stderr
+
+
 def test_a_model_is_replaced_by_the_next(classes_file: Path) -> None:
     changed(classes_file, optimisation={"epochs": 1})
     assert train(classes_file).exit_code == 0
@@ -245,7 +277,7 @@ def _limited(recipe: Path, limit: int) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("sections", "expected"),
     [
-        ({"data": {"target": "sort"}}, "no column sort; the file has kind, text"),
+        ({"data": {"target": "sort"}}, "no column sort; the file has text, kind"),
         ({"data": {"path": "none.csv"}}, "no such file; set data_root"),
         ({"data": {"text": ["body"]}}, "no column body"),
         ({"model": {"base": "nobody/nothing"}}, "no folder with a tokenizer.json at"),
