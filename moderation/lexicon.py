@@ -371,7 +371,8 @@ def _read_leet(word: str) -> str | None:
     body = word.rstrip("!|+@0123456789")
     rare = words.is_core(found) and words.rank.get(body, 0) > 6000  # shi7
     if body != word and (
-        (body in words.known and not rare) or (body.isalpha() and word.endswith("!") and not words.is_core(found))
+        (body in words.known and not rare)
+        or (body.isalpha() and word.endswith("!") and not words.is_core(found))
     ):
         return None
     if len(found) == 3 and not re.search(r"[@$!]|[a-z]\d[a-z]", word):

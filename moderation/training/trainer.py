@@ -343,7 +343,10 @@ class Run:
                 file.unlink()
             state.unlink(missing_ok=True)
             return Progressed(self.identity, history=[])
-        progressed = Progressed(**json.loads(state.read_text(encoding="utf-8")))
+        try:
+            progressed = Progressed(**json.loads(state.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise _damaged(state, error) from error
         if progressed.identity != self.identity:
             raise ConfigError(
                 "this run was started with another recipe or other data; train without --resume, "
@@ -359,9 +362,13 @@ class Run:
         optimiser: torch.optim.Optimizer,
         average: Average,
     ) -> None:
-        tensors = load_file(self.folder / f"epoch-{progressed.epoch:03d}.safetensors")
-        _restore(network, tensors)
-        average.load(tensors)
+        file = self.folder / f"epoch-{progressed.epoch:03d}.safetensors"
+        try:
+            tensors = load_file(file)
+            _restore(network, tensors)
+            average.load(tensors)
+        except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+            raise _damaged(file, error) from error
         state: dict[int, dict[str, Tensor]] = {}
         for key, value in tensors.items():
             if key.startswith("optimiser."):
@@ -406,7 +413,18 @@ class Run:
         os.replace(temporary, self.folder / name)
 
     def best(self, network: nn.Module) -> None:
-        _restore(network, load_file(self.folder / "best.safetensors"))
+        file = self.folder / "best.safetensors"
+        try:
+            _restore(network, load_file(file))
+        except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+            raise _damaged(file, error) from error
+
+
+def _damaged(file: Path, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"a checkpoint that cannot be read ({type(error).__name__}); train without --resume",
+        where=str(file),
+    )
 
 
 def _learnt(network: nn.Module) -> dict[str, Tensor]:

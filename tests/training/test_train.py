@@ -104,6 +104,20 @@ def test_a_run_of_another_recipe_is_not_resumed(recipe_file: Path, tmp_path: Pat
         train(recipe_file, output=tmp_path / "model", runs=tmp_path / "runs", resume=True)
 
 
+@pytest.mark.parametrize("name", ["state.json", "epoch-001.safetensors", "best.safetensors"])
+def test_a_damaged_checkpoint_is_not_gone_on_from(
+    recipe_file: Path, tmp_path: Path, name: str
+) -> None:
+    changed(recipe_file, "optimisation", epochs=1)
+    train(recipe_file, output=tmp_path / "model", runs=tmp_path / "runs")
+    file = tmp_path / "runs" / "tiny" / name
+    file.write_bytes(file.read_bytes()[:40])
+
+    with pytest.raises(ConfigError, match=r"cannot be read .*; train without --resume"):
+        train(recipe_file, output=tmp_path / "again", runs=tmp_path / "runs", resume=True)
+    assert not (tmp_path / "again").exists()
+
+
 def test_a_loss_that_is_no_number_ends_the_run(recipe_file: Path, tmp_path: Path) -> None:
     changed(recipe_file, "optimisation", learning_rate=1e30, clip=1e30)
 
