@@ -366,8 +366,8 @@ def _classes(
             # Whole numbers, read as fractions because some are missing.
             column = column.astype("Int64")
         values = column.astype(object).where(column.notna(), None).to_numpy()
-    named = np.asarray([value is not None for value in values], np.bool_)
-    classes = [str(value) for value in values[named]]
+    classed = np.asarray([value is not None for value in values], np.bool_)
+    classes = [str(value) for value in values[classed]]
     labels = recipe.labels or tuple(data.classes) or tuple(sorted(set(classes)))
     if len(labels) > max(FEW_CLASSES, len(classes) // 2):
         raise ConfigError(
@@ -383,7 +383,7 @@ def _classes(
             where=str(file),
         )
     targets = np.full((len(frame), len(place)), np.nan, np.float32)
-    targets[named] = np.eye(len(place), dtype=np.float32)[[place[value] for value in classes]]
+    targets[classed] = np.eye(len(place), dtype=np.float32)[[place[value] for value in classes]]
     return labels, targets
 
 

@@ -54,7 +54,8 @@ class _Message(BaseModel):
 
 
 def _or_null(schema: JsonSchemaValue) -> JsonSchemaValue:
-    about = {key: schema[key] for key in ("title", "description", "default") if key in schema}
+    kept = ("title", "description", "default")
+    about: JsonSchemaValue = {key: value for key, value in schema.items() if key in kept}
     taken = {key: value for key, value in schema.items() if key not in about}
     return {"anyOf": [taken, {"type": "null"}], **about}
 
