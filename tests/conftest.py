@@ -8,8 +8,13 @@ from typing import Any
 
 import jsonschema
 import pytest
+from hypothesis import settings
 
 from moderation import Verdict, verdict_schema
+
+# A busy machine is no fault of the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
