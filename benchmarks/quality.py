@@ -35,6 +35,7 @@ LEFT_OUT = (
     "reddit_suicidewatch",
 )
 FEWEST = 20
+WIKIPEDIA = ("jigsaw_wikipedia", "wikipedia_context_toxicity")
 
 
 def main() -> None:
@@ -73,7 +74,8 @@ def main() -> None:
         shown.add_column(f"AUC, {name}", justify="right")
         shown.add_column("macro-F1", justify="right")
     numbers: dict[str, object] = {}
-    groups = [("all", frame), *frame.groupby("source")]
+    wikipedia = frame[frame.source.isin(WIKIPEDIA)]
+    groups = [("all", frame), ("both of Wikipedia", wikipedia), *frame.groupby("source")]
     for source, part in groups:
         truth = (part[args.label] >= 0.5).to_numpy()
         if min(truth.sum(), (~truth).sum()) < FEWEST:
@@ -87,7 +89,7 @@ def main() -> None:
             row += [f"{auc.value:.3f} ({auc.low:.3f}–{auc.high:.3f})", f"{f1.value:.3f}"]
             entry[name] = {"AUC": auc.rounded(), "macro F1": f1.rounded()}
         numbers[str(source)] = entry
-        shown.add_row(*row, end_section=source == "all")
+        shown.add_row(*row, end_section=source == "both of Wikipedia")
     console.print(shown)
     if args.json:
         args.json.write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")

@@ -78,25 +78,52 @@ def test_abuse_scores_far_above_ordinary_talk(shipped: Classifier) -> None:
     assert scores(shipped, "toxic", abuse).min() > scores(shipped, "toxic", ordinary).max() + 0.4
 
 
-@pytest.mark.parametrize(
-    ("label", "attack", "twin"),
-    [
-        ("threat", "I will find you and break your legs.", "I will find you a seat by the window."),
-        ("insult", "You are a pathetic moron.", "You are a patient teacher."),
-        (
-            "self_harm",
-            "I want to kill myself tonight.",
-            "This traffic is killing me.",
-        ),
-        ("identity_attack", "I hate immigrants, they are vermin.", "My parents are immigrants."),
-        ("obscene", "what a fucking mess", "what a terrible mess"),
+PAIRS = {
+    "threat": [
+        ("I will find you and break your legs.", "I will find you a seat by the window."),
+        ("I'm going to stab you after school.", "I'm going to call you after school."),
+        ("We will burn your house down tonight.", "We will paint your house blue."),
+        ("I will shoot you in the head.", "I will shoot the wedding in black and white."),
+        ("If you come back I will kill you.", "If you come back I will make soup."),
     ],
-)
-def test_each_label_tells_an_attack_from_its_twin(
-    shipped: Classifier, label: str, attack: str, twin: str
-) -> None:
-    high, low = scores(shipped, label, [attack, twin])
-    assert high > low + 0.2
+    "insult": [
+        ("You are a pathetic moron.", "You are a patient teacher."),
+        ("What a stupid, useless idiot you are.", "What a kind, useful tip that is."),
+        ("Nobody likes you, you ugly liar.", "Nobody likes waiting in the rain."),
+        ("You have the brain of a worm.", "You have the keys to the shed."),
+    ],
+    "self_harm": [
+        ("I want to kill myself tonight.", "This traffic is killing me."),
+        ("I have been cutting my arms again.", "I have been cutting my hair again."),
+        ("I don't want to live anymore.", "I don't want to live in the city anymore."),
+        (
+            "I took all the pills and wrote a goodbye note.",
+            "I took all the boxes and wrote a label.",
+        ),
+    ],
+    "identity_attack": [
+        ("I hate immigrants, they are vermin.", "My parents are immigrants."),
+        ("Gay people are disgusting.", "Gay people live next door."),
+        ("Muslims should be thrown out.", "Muslims pray five times a day."),
+        ("Women are too stupid to vote.", "Women could not vote here until 1920."),
+    ],
+    "obscene": [
+        ("what a fucking mess", "what a terrible mess"),
+        ("this is bullshit", "this is nonsense"),
+        ("holy shit it works", "wow, it works"),
+    ],
+}
+
+
+@pytest.mark.parametrize("label", PAIRS)
+@pytest.mark.parametrize("name", ["toxicity-lstm", "toxicity-distilbert"])
+def test_each_label_tells_attacks_from_their_twins(name: str, label: str) -> None:
+    model = Classifier.load(FOLDER.parent / name)
+    attacks, twins = (scores(model, label, list(side)) for side in zip(*PAIRS[label], strict=True))
+
+    # Any model gets some sentence wrong; none gets two of one label wrong.
+    assert (attacks > twins + 0.2).sum() >= len(attacks) - 1
+    assert np.median(attacks) > 0.5 > np.median(twins)
 
 
 def test_counter_speech_scores_below_the_attack_on_average(shipped: Classifier) -> None:
