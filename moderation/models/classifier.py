@@ -187,11 +187,11 @@ class Classifier:
                 if values.max(initial=-np.inf) >= faint:
                     candidates.append((pieces[owner], encoding, values))
         levels: dict[int, float] = {}
-        if ratio is not None:
+        if ratio is not None and span_threshold is not None:
             for piece, encoding, values in candidates:
                 top = max(_words(encoding, values), default=-np.inf)
                 if top >= faint:
-                    bar = min(level, _logit(ratio / (1 + math.exp(-top))))
+                    bar = _logit(min(span_threshold, ratio / (1 + math.exp(-top))))
                     # Of several windows the one with the most toxic word sets the bar.
                     levels[piece.text] = max(bar, levels.get(piece.text, -np.inf))
         for piece, encoding, values in candidates:
