@@ -51,6 +51,7 @@ class DataSummary(_Frozen):
     rows: int = Field(ge=0)
     sources: dict[str, int] = {}
     teacher: str = ""
+    adapter: str = ""
 
 
 class Calibration(_Frozen):

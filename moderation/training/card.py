@@ -33,6 +33,8 @@ def readme(card: ModelCard, recipe: Recipe) -> str:
         ("data fingerprint", f"`{card.data.fingerprint}`"),
         ("rows trained on", f"{card.data.rows:,}"),
     ]
+    if card.data.adapter:
+        facts.append(("trained on from", card.data.adapter))
     if card.data.teacher:
         facts.append(("taught by", f"{card.data.teacher} (soft targets beside the labels)"))
     parts.append(_table(("", ""), facts))

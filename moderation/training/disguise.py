@@ -56,16 +56,18 @@ def disguised(
     *,
     strength: float = 0.5,
     kinds: Iterable[str] | None = None,
+    anywhere: bool = False,
 ) -> Disguised:
     """Disguise some of the listed words of ``text``, or of its content words where it has none.
 
+    ``anywhere`` it is the content words whether listed or not, as slips of the finger fall.
     ``strength`` is the share of those words that are disguised; at least one is where there is any.
     ``kinds`` are names of ``KINDS``; by default all, each as often as its weight says. One text is
     mostly disguised in one way, as one person writes.
     """
     words = lexicon()
     found = [match.span() for match in _WORD.finditer(text)]
-    spans = [span for span in found if text[slice(*span)].lower() in words.listed]
+    spans = [] if anywhere else [s for s in found if text[slice(*s)].lower() in words.listed]
     spans = spans or [(begin, end) for begin, end in found if end - begin > 3]
     chosen = [span for span in spans if rng.random() < strength]
     if not chosen and spans:
@@ -278,3 +280,5 @@ KINDS = {
     "mistyped": Kind(_mistyped, 3, undone=False),
     "joined": Kind(_kept, 1, undone=False, joins=True),
 }
+SLIPS = ("mistyped", "joined")
+"""The kinds that fingers write without a mind to hide anything."""

@@ -209,11 +209,14 @@ def save_adapter(network: PeftModel, folder: Path) -> None:
     network.peft_config["default"].save_pretrained(str(folder))
 
 
-def load_network(model: str | Path, base: str | Path, *, trainable: bool = False) -> PeftModel:
+def load_network(
+    model: str | Path, base: str | Path, *, trainable: bool = False, dropout: float = 0.0
+) -> PeftModel:
     """A trained model in torch: its base, converted, with its saved adapter and heads.
 
     `model` is a model folder, `base` the folder of the base that its card names. With `trainable`
-    the adapter and the heads can be trained further; without, only used or merged.
+    the adapter and the heads can be trained further, the heads with `dropout`; without, only used
+    or merged.
 
     Raises ConfigError where the base is no encoder, or the folder has no adapter.
     """
@@ -229,7 +232,7 @@ def load_network(model: str | Path, base: str | Path, *, trainable: bool = False
         ) from error
     shapes = {name.rsplit("heads.", 1)[-1]: tensor.shape for name, tensor in tensors.items()}
     sizes = [shapes[f"{name}.weight"][0] for name in ("attention", "dense", "output")]
-    network = cast(Any, _bare(Path(base), tokenizer, lambda width: Heads(width, *sizes)))
+    network = cast(Any, _bare(Path(base), tokenizer, lambda width: Heads(width, *sizes, dropout=dropout)))
     loaded = PeftModel.from_pretrained(network, str(folder), is_trainable=trainable)
     return _dense(loaded).eval()
 

@@ -230,11 +230,17 @@ class LstmModel(_Section):
 class DistilBertLora(_Section):
     """A DistilBERT, a BERT turned into one, or any other encoder, trained by LoRA."""
 
+    unsaid = ("adapter",)
+
     kind: Literal["distilbert"]
     base: str = Field(
         description="Folder (relative to the recipe or to $MODERATION_MODELS) or Hugging Face name."
     )
     base_licence: str
+    adapter: str | None = Field(
+        default=None,
+        description="Trained model, relative to the recipe, whose adapter and heads to go on from.",
+    )
     emoji: int = Field(default=990, ge=0, description="Unused vocabulary places given to emoji.")
     rank: int = Field(default=16, ge=1)
     attention: int = Field(default=4, ge=1, description="Attention heads of the pooling.")
@@ -250,7 +256,10 @@ class DistilBertLora(_Section):
 class Augmentation(_Section):
     """Shares of the training rows that are changed anew in each epoch."""
 
+    unsaid = ("mistype",)
+
     disguise: Fraction = 0.0
+    mistype: Fraction = 0.0
     fold: Fraction = 0.0
     join: Fraction = 0.0
 
@@ -341,6 +350,12 @@ class Recipe(_Section):
             raise ValueError("labels: a multi_class model needs two classes or more")
         if self.task == "multi_label" and self.preparation and self.preparation.fewest:
             raise ValueError("preparation.fewest: only classes of a multi_class recipe are merged")
+        further = isinstance(self.model, DistilBertLora) and self.model.adapter is not None
+        if further and self.preparation and self.preparation.clean:
+            raise ValueError(
+                "preparation.clean: a model that is trained on cleans as it was first taught to; "
+                "leave it out"
+            )
         if self.distillation and self.task == "multi_class":
             raise ValueError("distillation: only multi_label recipes have teachers")
         if not self.distillation and any(data.kind == "texts" for data in self.data):

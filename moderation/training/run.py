@@ -7,7 +7,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pydantic import ValidationError
@@ -24,7 +24,9 @@ from moderation.models.artifact import (
     TOKENIZER_FILE,
     Base,
     Calibration,
+    ModelCard,
     new_folder,
+    read_card,
     write_card,
 )
 from moderation.models.classifier import Classifier
@@ -34,7 +36,7 @@ from moderation.training.baseline import beside, shown
 from moderation.training.calibration import calibrate
 from moderation.training.card import readme
 from moderation.training.data import Rows, left_out_rows, load_rows
-from moderation.training.distill import taught
+from moderation.training.distill import makes, taught
 from moderation.training.export import export_lstm
 from moderation.training.lstm import LstmNetwork
 from moderation.training.measure import measure, span_rule
@@ -70,6 +72,7 @@ def train_recipe(
     for note in rows.notes:
         console.print(note)
     folder = vocabulary.base_folder(recipe.model.base, recipe_path)
+    begun = _begun(recipe, recipe_path)
     learnt = augmented(train, recipe, recipe_path.parent)
     if len(learnt) > len(train):
         console.print(learnt.notes[-1])
@@ -79,12 +82,14 @@ def train_recipe(
     if recipe.distillation:
         length = recipe.model.max_length
         learnt, teacher = taught(learnt, recipe.distillation, recipe_path, run_folder, length)
+    # What a run's checkpoints depend on beside its recipe.
+    given = fingerprint + teacher + (makes(begun) if begun else "")
     tuning: dict[str, Any] = {}
     if tune:
 
         def trial(changed: Recipe, report: Callable[[int, float], None]) -> float:
-            tokenizer, network = _new(changed, folder, learnt)
-            run = Run(run_folder / "trial", identity(changed, fingerprint + teacher))
+            tokenizer, network = _new(changed, recipe_path, folder, learnt)
+            run = Run(run_folder / "trial", identity(changed, given))
             progressed = fit(
                 network,
                 learnt,
@@ -100,7 +105,7 @@ def train_recipe(
 
         recipe, found = search(
             recipe,
-            identity(recipe, fingerprint + teacher),
+            identity(recipe, given),
             run_folder,
             tune,
             trial,
@@ -110,9 +115,9 @@ def train_recipe(
         shutil.rmtree(run_folder / "trial", ignore_errors=True)
         tuning = {"tuned by trials": found["trials"], "tuned to": found["best settings"]}
         # More trials may find other settings: what was trained with these is not gone on from.
-        run_folder /= f"tuned-{identity(recipe, fingerprint + teacher)}"
-    tokenizer, network = _new(recipe, folder, learnt)
-    run = Run(run_folder, identity(recipe, fingerprint + teacher))
+        run_folder /= f"tuned-{identity(recipe, given)}"
+    tokenizer, network = _new(recipe, recipe_path, folder, learnt)
+    run = Run(run_folder, identity(recipe, given))
     fit(network, learnt, validation, recipe, tokenizer, run, resume=resume, console=console)
     run.best(network)
 
@@ -138,6 +143,7 @@ def train_recipe(
             "rows": len(train),
             "sources": dict(sorted(Counter(train.sources.tolist()).items())),
             "teacher": teacher,
+            "adapter": f"{begun.name} {makes(begun)}" if begun else "",
         },
         "seed": recipe.seed,
         "command": command,
@@ -207,7 +213,47 @@ def with_labels(recipe: Recipe, labels: tuple[str, ...], recipe_path: Path) -> R
         raise ConfigError(told, where=str(recipe_path)) from error
 
 
-def _new(recipe: Recipe, folder: Path, learnt: Rows) -> tuple[Tokenizer, nn.Module]:
+def _begun(recipe: Recipe, recipe_path: Path) -> ModelCard | None:
+    """The card of the model whose adapter the recipe goes on from."""
+    model = recipe.model
+    if not isinstance(model, DistilBertLora) or model.adapter is None:
+        return None
+    card = read_card(recipe_path.parent / model.adapter)
+    base = card.base.name if card.base else None
+    for what, expected, found in (
+        ("labels", list(recipe.labels), list(card.labels)),
+        ("base", model.base, base),
+        ("task", recipe.task, card.task),
+    ):
+        if found != expected:
+            raise ConfigError(
+                f"{card.name} has the {what} {found}, the recipe {expected}; name a model that was "
+                "trained alike, or leave `adapter` out",
+                where=f"{recipe_path}: model.adapter",
+            )
+    return card
+
+
+def _new(
+    recipe: Recipe, recipe_path: Path, folder: Path, learnt: Rows
+) -> tuple[Tokenizer, nn.Module]:
+    model = recipe.model
+    if isinstance(model, DistilBertLora) and model.adapter is not None:
+        from peft import LoraConfig
+
+        from moderation.training.distilbert import load_network
+
+        begun = recipe_path.parent / model.adapter
+        torch.manual_seed(recipe.seed)
+        tokenizer = Tokenizer.from_file(str(begun / TOKENIZER_FILE))
+        network = load_network(begun, folder, trainable=True, dropout=model.dropout)
+        found = cast(LoraConfig, network.peft_config["default"]).r
+        if found != model.rank:
+            raise ConfigError(
+                f"the adapter is of rank {found}, the recipe says {model.rank}; say {found}",
+                where=f"{recipe_path}: model.rank",
+            )
+        return tokenizer, network
     signs = vocabulary.emoji(learnt.texts, recipe.model.emoji)
     tokenizer = vocabulary.build_tokenizer(folder, signs)
     clean_first(tokenizer, recipe)

@@ -133,7 +133,7 @@ def epoch_rows(
     targets = encoded.targets[order]
     dice = rng.random(len(order))
     length = recipe.model.max_length
-    changed = dice < share.disguise + share.fold
+    changed = dice < share.disguise + share.mistype + share.fold
     if changed.any():
         generator = random.Random(int(rng.integers(2**62)))
         places = np.flatnonzero(changed)
@@ -159,19 +159,22 @@ def epoch_rows(
 def _changed(
     text: str, spans: Spans | None, dice: float, share: Augmentation, generator: random.Random
 ) -> tuple[Folded, Spans | None]:
-    """Disguised, folded, or both: serving reads a disguised text raw and folded.
+    """Disguised, mistyped, folded: serving reads a disguised text raw and folded.
 
     The spans lie in what was folded.
     """
-    if dice < share.disguise:
-        from moderation.training.disguise import disguised
+    if dice < share.disguise + share.mistype:
+        from moderation.training.disguise import SLIPS, disguised
 
-        hidden = disguised(text, generator)
+        if dice < share.disguise:
+            hidden = disguised(text, generator)
+        else:
+            hidden = disguised(text, generator, strength=0.25, kinds=SLIPS, anywhere=True)
         text = hidden.text
         if spans is not None:
             spans = tuple(hidden.span(*span) for span in spans)
-    # Half of the disguised stay as they were written.
-    if share.disguise / 2 <= dice < share.disguise:
+    # Half of the disguised stay as they were written, and what is mistyped does.
+    if share.disguise / 2 <= dice < share.disguise + share.mistype:
         return Folded(text, text, False), spans
     folded = fold(text)
     if not folded.text.strip():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from moderation.lexicon import lexicon
 from moderation.normalize import fold
-from moderation.training.disguise import KINDS, Disguised, disguise, disguised
+from moderation.training.disguise import KINDS, SLIPS, Disguised, disguise, disguised
 
 _STRONG = sorted(word for word in lexicon().strong if len(word) > 3)
 
@@ -80,6 +80,15 @@ def test_content_words_are_disguised_where_none_is_listed() -> None:
         assert found.words
         seen |= {text[begin:end] for begin, end in found.words}
     assert seen == {"people", "this", "village", "friends"}
+
+
+def test_slips_fall_on_any_word() -> None:
+    text = "many people called somebody a faggot"
+    seen = set()
+    for seed in range(200):
+        found = disguised(text, random.Random(seed), anywhere=True, kinds=SLIPS)
+        seen |= {text[begin:end] for begin, end in found.words}
+    assert seen == {"many", "people", "called", "somebody", "faggot"}
 
 
 @pytest.mark.parametrize(("strength", "least", "most"), [(0.0, 1, 1), (1.0, 4, 4)])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -35,6 +36,7 @@ from moderation.training.distilbert_export import (  # noqa: E402
     export_distilbert,
     seven_bits,
 )
+from moderation.training.distill import makes  # noqa: E402
 from moderation.training.export import ParityError  # noqa: E402
 from moderation.training.recipe import DistilBertLora  # noqa: E402
 from tests.training.conftest import recipe, write_recipe  # noqa: E402
@@ -233,7 +235,9 @@ def test_seven_bits_cannot_overflow_sixteen() -> None:
 
 
 @pytest.fixture
-def recipe_file(recipe_file: Path, bert: Path) -> Path:
+def recipe_file(recipe_file: Path, bert: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("MODERATION_DATA", raising=False)
+    monkeypatch.delenv("MODERATION_MODELS", raising=False)
     content = recipe(bert)
     content["model"] = {
         "kind": "distilbert",
@@ -259,8 +263,6 @@ def recipe_file(recipe_file: Path, bert: Path) -> Path:
 def test_a_recipe_becomes_a_model_that_resumes_and_reloads(
     recipe_file: Path, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("MODERATION_DATA", raising=False)
-    monkeypatch.delenv("MODERATION_MODELS", raising=False)
     whole = train(recipe_file, output=tmp_path / "whole", runs=tmp_path / "runs")
 
     served = Classifier.load(whole)
@@ -297,3 +299,47 @@ def test_a_recipe_becomes_a_model_that_resumes_and_reloads(
     again = train(recipe_file, output=tmp_path / "broken", runs=tmp_path / "runs two", resume=True)
     name = "adapter_model.safetensors"
     assert (again / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_training_goes_on_from_an_adapter(recipe_file: Path, bert: Path, tmp_path: Path) -> None:
+    first = train(recipe_file, output=tmp_path / "first", runs=tmp_path / "runs")
+    content = yaml.safe_load(recipe_file.read_text())
+    content["model"]["adapter"] = str(first)
+    # Steps so short that what comes out must be what went in, or all was learnt anew.
+    content["optimisation"] |= {"epochs": 1, "learning_rate": 1e-6}
+    further = write_recipe(recipe_file.with_name("further.yaml"), content)
+
+    second = train(further, output=tmp_path / "second", runs=tmp_path / "runs two")
+
+    assert (second / "tokenizer.json").read_bytes() == (first / "tokenizer.json").read_bytes()
+    old, new = Classifier.load(first), Classifier.load(second)
+    texts = ["you are such a fool .", "you are such a friend !"]
+    np.testing.assert_allclose(new.logits(texts), old.logits(texts), atol=0.05)
+    assert new.card.data.adapter == f"{old.card.name} {makes(old.card)}"
+    assert new.card.data.adapter in (second / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": {"rank": 8}}, "model.rank: the adapter is of rank 4, the recipe says 8"),
+        ({"model": {"base": "elsewhere"}}, "model.adapter: .* the base .*, the recipe elsewhere"),
+        ({"labels": ["insult"]}, r"model.adapter: .* the labels \['insult', 'loud'\], the recipe"),
+        ({"preparation": {"clean": ["case"]}}, "preparation.clean: .* leave it out"),
+    ],
+)
+def test_an_adapter_that_does_not_fit_is_refused(
+    recipe_file: Path, bert: Path, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    content = yaml.safe_load(recipe_file.read_text())
+    content["optimisation"]["epochs"] = 1
+    first = train(
+        write_recipe(recipe_file, content), output=tmp_path / "first", runs=tmp_path / "runs"
+    )
+    content["model"] |= {"adapter": str(first)} | change.pop("model", {})
+    if content["model"]["base"] == "elsewhere":
+        (recipe_file.parent / "elsewhere").symlink_to(bert)
+    content |= change
+    with pytest.raises(ConfigError, match=message):
+        train(write_recipe(recipe_file, content), output=tmp_path / "two", runs=tmp_path / "runs")
+    assert not (tmp_path / "two").exists()

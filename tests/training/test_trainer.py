@@ -155,6 +155,14 @@ def test_marks_are_carried_through_disguises(base: object) -> None:
     assert not any({"the", "again"} & set(tokens) for tokens in found)
 
 
+def test_mistyped_texts_stay_as_they_were_written(base: object) -> None:
+    found = drawn(base, "the FOOLS again", (4, 9), mistype=1.0)
+
+    # The slip fell on another word, or on this one.
+    assert ["fool", "##s"] in found
+    assert any(tokens != ["fool", "##s"] for tokens in found)
+
+
 def test_average_of_the_weights_by_hand() -> None:
     parameter = torch.nn.Parameter(torch.tensor([0.0]))
     average = Average([parameter], 0.5)
