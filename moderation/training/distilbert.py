@@ -231,8 +231,14 @@ def load_network(
             where=str(folder),
         ) from error
     shapes = {name.rsplit("heads.", 1)[-1]: tensor.shape for name, tensor in tensors.items()}
-    sizes = [shapes[f"{name}.weight"][0] for name in ("attention", "dense", "output")]
-    network = cast(Any, _bare(Path(base), tokenizer, lambda width: Heads(width, *sizes, dropout=dropout)))
+    first, dense, labels = (
+        shapes[f"{name}.weight"][0] for name in ("attention", "dense", "output")
+    )
+
+    def heads(width: int) -> Heads:
+        return Heads(width, first, dense, labels, dropout)
+
+    network = cast(Any, _bare(Path(base), tokenizer, heads))
     loaded = PeftModel.from_pretrained(network, str(folder), is_trainable=trainable)
     return _dense(loaded).eval()
 
