@@ -33,8 +33,12 @@ from moderation.verdict import Action, Signal, StepTrace, Verdict
 if TYPE_CHECKING:
     import PIL.Image
 
+BATCH = 1024
+"""Contents of a batch that go through the chain together. Texts of one length share a call of a
+model, so the more there are to choose from, the less of a call is padding."""
+
 CHUNK = 256
-"""Contents that go through the chain together; a step's `timeout` is for one chunk."""
+"""Contents that are read ahead of a stream, or judged within the `timeout` of a step."""
 
 MAX_ABANDONED = 4
 """Calls of one step that may hang at the same time before the step fails without being called."""
@@ -147,7 +151,7 @@ class Moderator:
             ContentError: an item cannot be read as content.
             FilterError: a step failed and its policy says `on_error: raise`.
         """
-        return list(self.moderate_iter(contents, exhaustive=exhaustive))
+        return list(self._judged(contents, BATCH, exhaustive))
 
     def moderate_iter(
         self, contents: Iterable[Checkable], *, exhaustive: bool = False
@@ -156,6 +160,11 @@ class Moderator:
 
         Raises: as `moderate_batch`.
         """
+        yield from self._judged(contents, CHUNK, exhaustive)
+
+    def _judged(
+        self, contents: Iterable[Checkable], size: int, exhaustive: bool
+    ) -> Iterator[Verdict]:
         if not self._loaded:
             self.load()
         if isinstance(contents, (str, Part, Content)):
@@ -167,7 +176,7 @@ class Moderator:
                 f"expected contents to iterate over, found {type(contents).__name__}"
             )
         source = iter(contents)
-        while chunk := list(islice(source, CHUNK)):
+        while chunk := list(islice(source, size)):
             cases = [_Case(Content.of(item)) for item in chunk]
             for step in self.steps:
                 self._run(step, cases, exhaustive)
@@ -547,6 +556,9 @@ class _LoadedStep:
         """The findings for each content, or why there are none."""
         if self.fault:
             return [FilterError(self.fault)] * len(contents)
+        if self.spec.timeout is not None and len(contents) > CHUNK:
+            parts = (contents[begin : begin + CHUNK] for begin in range(0, len(contents), CHUNK))
+            return [outcome for part in parts for outcome in self.check(part)]
         try:
             return list(self._call(contents))
         except FilterTimeout as error:

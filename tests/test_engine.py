@@ -31,7 +31,7 @@ from moderation import (
     Verdict,
     hookimpl,
 )
-from moderation.engine import CHUNK, MAX_ABANDONED, MAX_PARTS
+from moderation.engine import BATCH, CHUNK, MAX_ABANDONED, MAX_PARTS
 from moderation.errors import ArtifactError, ContentError, FilterTimeout, PluginError
 from moderation.filter import ResourcePath
 
@@ -1105,9 +1105,34 @@ def test_moderate_batch_and_iter_agree() -> None:
 
 
 def test_a_batch_keeps_its_order_across_chunks() -> None:
-    texts = [f"a:toxic={number / 1000}" for number in range(2 * CHUNK + 3)]
-    scores = [verdict.scores["toxic"] for verdict in chain(step("a")).moderate_batch(texts)]
-    assert scores == [number / 1000 for number in range(2 * CHUNK + 3)]
+    wanted = [number / 10_000 for number in range(2 * BATCH + 3)]
+    texts = [f"a:toxic={score}" for score in wanted]
+    for moderator in (chain(step("a")), chain(step("a", timeout=30))):
+        assert [verdict.scores["toxic"] for verdict in moderator.moderate_batch(texts)] == wanted
+
+
+@pytest.mark.parametrize(("timeout", "most"), [(None, BATCH), (30, CHUNK)])
+def test_the_most_contents_of_a_call(timeout: float | None, most: int) -> None:
+    sizes: list[int] = []
+
+    class Counts(TextFilter):
+        name = "counts"
+
+        def categories(self) -> list[str]:
+            return ["toxic"]
+
+        def check_batch(self, contents: Sequence[Content]) -> list[list[Any]]:
+            sizes.append(len(contents))
+            return super().check_batch(contents)
+
+        def check(self, text: str) -> list[Signal]:
+            return []
+
+    limits = {} if timeout is None else {"timeout": timeout}
+    counts = {"name": "counts", "filter": "counts", **limits}
+    chain(counts, filters=[Counts]).moderate_batch(["a"] * (BATCH + 1))
+    assert max(sizes) == most
+    assert sum(sizes) == BATCH + 1
 
 
 def test_an_empty_batch() -> None:
