@@ -107,9 +107,11 @@ class Lexicon:
             for line in sections["aliases"]
             for alias in line.partition(" = ")[2].split()
         }
+        # What a slip of the finger in it, or a lost space beside it, may hide.
+        self.told = frozenset((*self.listed, *_inflected(sections["told"])))
         self.short = frozenset(words["short"])
         self.joined = frozenset(words["joined"])
-        self.rank = dict.fromkeys(self.listed, RARE)
+        self.rank = dict.fromkeys((*self.listed, *self.told), RARE)
         self.rank |= dict.fromkeys(words["chat"], 3000)
         self.rank |= dict.fromkeys(words["joined"], 3000)
         self.rank |= dict.fromkeys(words["short"], 50)
@@ -166,6 +168,19 @@ class Lexicon:
         return word in self.strong and _CORE.search(word) is not None
 
     @cached_property
+    def slips(self) -> frozenset[str]:
+        """Unknown words that a slip of the finger in a told word leaves.
+
+        The plainest words have rules of their own: too many names are near them.
+        """
+        told = (
+            word
+            for word in self.told
+            if not self.is_core(word) and (len(word) > 4 or word not in self.strong)
+        )
+        return frozenset(slip for word in told for slip in _slips(word)) - self.known
+
+    @cached_property
     def _doubled(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for word in self.rank:
@@ -212,6 +227,24 @@ def lexicon() -> Lexicon:
     return Lexicon(Path(__file__).with_name("lexicon.txt").read_text("utf-8"))
 
 
+def _slips(word: str) -> Iterator[str]:
+    """Two letters swapped; in longer words one left out, doubled, or the key beside one hit.
+
+    The first letter always stands, and the last is never what is missing: that is a stem.
+    """
+    for at in range(1, len(word)):
+        before, letter, after = word[:at], word[at], word[at + 1 :]
+        if len(word) > 3 and after:
+            yield before + after[0] + letter + after[1:]
+        if len(word) > 4:
+            if after:
+                yield before + after
+            yield before + 2 * letter + after
+        if len(word) > 5:
+            for key in _KEYS.get(letter, "").strip():
+                yield before + key + after
+
+
 def class_of(word: str) -> str:
     """Return the skeleton that all spellings of a word share: classes of letters, runs as one."""
     return "".join(letter for letter, _ in groupby(word.translate(_CLASSES)))
@@ -234,16 +267,23 @@ def _shortened(word: str, most: int = 3) -> str:
     return re.sub(rf"(.)\1{{{most},}}", lambda run: run[0][:most], word)
 
 
-def read(word: str) -> str | None:
+def read(word: str, tag: bool = False) -> str | None:
     """Return what a disguised word says, or None where there is no disguise that can be read.
 
-    Several words run together come back with spaces.
+    Several words run together come back with spaces. In a ``tag`` everybody runs words together:
+    there only abuse is read.
     """
     words = lexicon()
     if word in words.known:
         return None
     if word.isascii() and word.isalpha():
-        return words.aliases.get(word) or _read_letters(_shortened(word)) or _read_slip(word)
+        return (
+            words.aliases.get(word)
+            or _read_letters(_shortened(word))
+            or _read_slip(word)
+            or _read_misspelt(word)
+            or (None if tag else _read_joined(word))
+        )
     return _ALL_SIGNS.get(word) or _read_leet(word) or _read_mask(word) or _read_digits(word)
 
 
@@ -295,6 +335,62 @@ def _is_slip(word: str, candidate: str) -> bool:
         return word[at] in beside and _PLAINEST.search(candidate) is not None
     swapped = candidate[at + 1 : at + 2] + candidate[at]
     return word[at : at + 2] == swapped and word[at + 2 :] == candidate[at + 2 :]
+
+
+def _read_misspelt(word: str) -> str | None:
+    """Read a slip of the finger in a told word: htae, musilms, immgrants."""
+    words = lexicon()
+    if word not in words.slips:
+        return None
+    # Somebody may as well have meant another word: the most frequent one counts.
+    meant = (other for other in _meant(word) if other in words.rank)
+    found = min(meant, key=words.rank.__getitem__)
+    return found if found in words.told and not words.is_core(found) else None
+
+
+def _meant(word: str) -> Iterator[str]:
+    """What may have become ``word`` by a slip of the finger."""
+    for at in range(1, len(word) + 1):
+        before, after = word[:at], word[at:]
+        for letter in "abcdefghijklmnopqrstuvwxyz":
+            yield before + letter + after
+        if after:
+            if after[0] == before[-1]:
+                yield before + after[1:]
+            if after[1:]:
+                yield before + after[1] + after[0] + after[2:]
+            for key in _KEYS.get(after[0], "").strip():
+                yield before + key + after[1:]
+
+
+def _read_joined(word: str) -> str | None:
+    """Split words that lost their spaces, where what is told is among them: ihateimmigrants."""
+    words = lexicon()
+    if not 8 <= len(word) <= _LONGEST or not any(
+        word[begin:end] in words.told
+        for begin in range(len(word) - 3)
+        for end in range(begin + 4, min(begin + 14, len(word)) + 1)
+    ):
+        return None
+    pieces = segment(word)
+    if not 2 <= len(pieces) <= len(word) / 3:
+        return None
+    if not all(_is_prose_piece(piece) for piece in pieces):
+        return None
+    if "i" in pieces[1:] or pieces[-1] == "a":  # endings: sexual-i-ties, immigrant-i-on
+        return None
+    told = sum(piece in words.told and len(piece) > 3 for piece in pieces)
+    # Two words make a name or a compound: Whitehead, killjoy. Not so a deed and whom it is done to.
+    if told < (1 if len(pieces) > 2 else 2) or (len(pieces) == 2 and not _DEED.search(pieces[0])):
+        return None
+    return " ".join(pieces)
+
+
+def _is_prose_piece(piece: str) -> bool:
+    words = lexicon()
+    if len(piece) < 4:
+        return piece in words.joined or piece in words.listed
+    return piece in words.told or words.rank.get(piece, RARE) < 6000
 
 
 def _read_elongated(word: str) -> str | None:

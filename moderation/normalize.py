@@ -442,16 +442,17 @@ def _resolve(chunk: str) -> tuple[tuple[int, int, str], ...]:
     if edges is None:
         return ()
     core, at = edges[0], edges.start()
+    tag = "#" in chunk
     if not core.isalpha():
         for begin, end in _trimmed(core):
-            if word := read(core[begin:end]):
+            if word := read(core[begin:end], tag):
                 return ((at + begin, at + end, word),)
     found = []
     for part in _PART.finditer(core):
         if part[0] == core and not core.isalpha():
             break  # read above
         for begin, end in _trimmed(part[0]):
-            if word := read(part[0][begin:end]):
+            if word := read(part[0][begin:end], tag):
                 found.append((at + part.start() + begin, at + part.start() + end, word))
                 break
     return tuple(found)

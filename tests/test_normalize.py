@@ -242,6 +242,12 @@ INNOCENT = {
         Isaac Aaron
         Llewellyn Lloyd
         Wolfgang Fuks
+        Cristian Christin Asan Koller and Amancio Ortega
+        Whitehead Blackburn Whitehall Blackpool and Killarney
+        Koran and muslin, a crepe, a refuge and an inane beamer
+        Russias and Indias oil
+        hates hated heat haute hatch
+        #BuildTheWall #WomenInScience
         the bulls hit the fence
         the chickens hit the road
         towel head down
@@ -596,6 +602,30 @@ DISGUISED = {
         pvssy > pussy
         stvpid > stupid
         shi7 > shit
+    """,
+    "slips in what abuse is told by": """
+        htae > hate
+        htaes > hates
+        musilms > muslims
+        immgrants > immigrants
+        immigrrants > immigrants
+        blakc > black
+        balck > black
+        disgustinh > disgusting
+        vermn > vermin
+        idoit > idiot
+        womn > women
+        pepole > people
+        digusting > disgusting
+        suiicde > suicide
+        kiling > killing
+    """,
+    "lost spaces": """
+        hateimmigrants > hate immigrants
+        ihateblackpeople > i hate black people
+        allmuslimsmustleave > all muslims must leave
+        womenshouldnotvote > women should not vote
+        killtherefugees > kill the refugees
     """,
     "masks": """
         f*ck > fuck
