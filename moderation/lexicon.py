@@ -178,7 +178,8 @@ class Lexicon:
             for word in self.told
             if not self.is_core(word) and (len(word) > 4 or word not in self.strong)
         )
-        return frozenset(slip for word in told for slip in _slips(word)) - self.known
+        slips = (slip for word in told for slip in _slips(word, keys=word not in self.strong))
+        return frozenset(slips) - self.known
 
     @cached_property
     def _doubled(self) -> dict[str, list[str]]:
@@ -227,8 +228,8 @@ def lexicon() -> Lexicon:
     return Lexicon(Path(__file__).with_name("lexicon.txt").read_text("utf-8"))
 
 
-def _slips(word: str) -> Iterator[str]:
-    """Two letters swapped; in longer words one left out, doubled, or the key beside one hit.
+def _slips(word: str, keys: bool) -> Iterator[str]:
+    """Two letters swapped; in longer words one left out or doubled, or the key beside one hit.
 
     The first letter always stands, and the last is never what is missing: that is a stem.
     """
@@ -240,7 +241,7 @@ def _slips(word: str) -> Iterator[str]:
             if after:
                 yield before + after
             yield before + 2 * letter + after
-        if len(word) > 5:
+        if keys and len(word) > 5:
             for key in _KEYS.get(letter, "").strip():
                 yield before + key + after
 

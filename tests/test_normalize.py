@@ -246,6 +246,7 @@ INNOCENT = {
         Whitehead Blackburn Whitehall Blackpool and Killarney
         Koran and muslin, a crepe, a refuge and an inane beamer
         Russias and Indias oil
+        a chunky soup and moneys spent
         hates hated heat haute hatch
         #BuildTheWall #WomenInScience
         the bulls hit the fence
