@@ -27,7 +27,7 @@ INK, SOFT, GRID, POINT, CHOSEN, FEWER = (
 def svg(numbers: Mapping[str, Any]) -> str:
     """Every band as a point: what is refined, and what is lost at the label that loses most."""
     bands, goals = numbers["bands"], numbers["goals"]
-    chosen = next((row for row in bands if row["within"]), None)
+    chosen = numbers["narrowed"]
     losses = [row["worst loss"] for row in bands]
     low, high = min(0.0, *losses), max(goals["loss"] * 1.5, *losses)
     step = next(
@@ -75,6 +75,8 @@ def svg(numbers: Mapping[str, Any]) -> str:
             ring = f'fill="none" stroke="{CHOSEN}" stroke-width="3"'
             yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="7" {ring}/>'
             told = "{:g} to {:g}".format(*chosen["between"])
+            if chosen["bands"]:
+                told += f", narrower for {len(chosen['bands'])}"
             yield text(x + 12, y - 10, told, "start", ' font-weight="600"')
         middle = (HEIGHT - BOTTOM + TOP) / 2
         yield text(

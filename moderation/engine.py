@@ -245,6 +245,14 @@ class Moderator:
                     "report no category in common",
                     where=self._where,
                 )
+            both = sorted(step.categories & refined.categories)
+            for category in step.spec.bands:
+                if category not in both and not (step.fault or refined.fault):
+                    raise ConfigError(
+                        f"steps[{index}].bands.{category}: not a category that {step.spec.name} "
+                        f"and {step.spec.refines} both report; {did_you_mean(category, both)}",
+                        where=self._where,
+                    )
 
     def _run(self, step: _LoadedStep, cases: Sequence[_Case], exhaustive: bool) -> None:
         due: list[_Case] = []
@@ -274,19 +282,20 @@ class Moderator:
             if not case.said.get(step.spec.refines):
                 return f"nothing to refine: {step.spec.refines} gave no score"
             low, high = step.spec.between
-            return f"sure: no score of {step.spec.refines} lies from {low:g} to {high:g}"
+            own = ", or in its category's own band" if step.spec.bands else ""
+            return f"sure: no score of {step.spec.refines} lies from {low:g} to {high:g}{own}"
         return None
 
     def _in_band(self, step: _LoadedStep, case: _Case) -> bool:
-        low, high = step.spec.between
         said = case.said.get(step.spec.refines or "", {})
+        usual, own = step.spec.between, step.spec.bands
         # A step whose model is missing cannot say what it would have reported. Taken for sure, the
         # verdict would hide that nobody looked again.
-        return any(
-            low <= score <= high
-            for name, score in said.items()
-            if name in step.categories or not step.categories
-        )
+        for name, score in said.items():
+            low, high = own.get(name, usual) if own else usual
+            if low <= score <= high and (name in step.categories or not step.categories):
+                return True
+        return False
 
     def _settled(self, case: _Case) -> dict[str, float]:
         """Scores that no later step is going to replace: only these may end the chain early."""

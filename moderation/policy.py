@@ -26,6 +26,7 @@ _BREAKS = re.compile("[\x85\u2028\u2029]")
 
 # Strict: YAML's `yes` is not the score 1.0.
 Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
+Band = tuple[Score, Score]
 Severity = Literal["review", "block"]
 OnError = Literal["review", "skip", "block", "raise"]
 
@@ -74,7 +75,8 @@ class Step(_Strict):
 
     `parts`: kinds of part it sees (default: what the filter reads).
     `refines`, `between`: run only where an earlier step's score lies in the band for a category
-    that both report; the new scores replace the earlier ones.
+    that both report; the new scores replace the earlier ones. `bands`: categories whose band is
+    another.
     `timeout`: seconds for at most 256 contents.
     `fallback`: the step that runs instead where this one fails.
     `on_error`: what a failure means where no fallback helps: `review` unless the policy says
@@ -86,7 +88,8 @@ class Step(_Strict):
     options: dict[str, Any] = Field(default_factory=dict)
     parts: tuple[PartKind, ...] | None = None
     refines: str | None = None
-    between: tuple[Score, Score] = (0.05, 0.95)
+    between: Band = (0.05, 0.95)
+    bands: dict[str, Band] = Field(default_factory=dict)
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)] | None = None
     on_error: OnError | None = None
     fallback: Step | None = None
@@ -95,10 +98,15 @@ class Step(_Strict):
     def _consistent(self) -> Self:
         if self.parts == ():
             raise ValueError("parts: expected at least one kind of part, found none")
-        if self.between[0] > self.between[1]:
-            raise ValueError(f"between: expected [low, high], found {list(self.between)}")
-        if self.refines is None and self.between != type(self).model_fields["between"].default:
-            raise ValueError("between: only a step that refines another has a band")
+        bands = {"between": self.between}
+        bands |= {f"bands.{category}": band for category, band in self.bands.items()}
+        for name, (low, high) in bands.items():
+            if low > high:
+                raise ValueError(f"{name}: expected [low, high], found {[low, high]}")
+        usual = type(self).model_fields["between"].default
+        for name, unused in (("between", self.between != usual), ("bands", bool(self.bands))):
+            if self.refines is None and unused:
+                raise ValueError(f"{name}: only a step that refines another has a band")
         if self.fallback is not None and self.fallback.refines is not None:
             raise ValueError("fallback: a fallback stands in for its step and cannot refine")
         try:
@@ -106,6 +114,10 @@ class Step(_Strict):
         except (TypeError, ValueError):
             raise ValueError("options: expected values that JSON can carry") from None
         return self
+
+    def band(self, category: str) -> Band:
+        """The scores of `category`, ends included, that this step looks at again."""
+        return self.bands.get(category, self.between)
 
     def line(self) -> Iterator[Step]:
         """This step and its fallbacks, in the order in which they would be tried."""

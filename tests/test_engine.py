@@ -234,6 +234,31 @@ def test_the_band_includes_its_ends(score: str, runs: bool) -> None:
     assert not verdict.degraded
 
 
+@pytest.mark.parametrize(
+    ("said", "runs"),
+    [
+        ("toxic=.15", False),
+        ("toxic=.2", True),
+        ("insult=.15", True),
+        ("insult=.55", False),
+        ("toxic=.1 insult=.1", True),
+    ],
+)
+def test_a_category_may_have_a_band_of_its_own(said: str, runs: bool) -> None:
+    words = " ".join(f"small:{word}" for word in said.split())
+    verdict = cascade(bands={"insult": [0.1, 0.5]}).moderate(words)
+    assert verdict.trace[1].status == ("ran" if runs else "skipped")
+    if not runs:
+        told = "sure: no score of small lies from 0.2 to 0.8, or in its category's own band"
+        assert verdict.trace[1].reason == told
+
+
+def test_a_band_of_what_only_one_of_the_two_reports_is_an_error() -> None:
+    told = r"steps\[1\].bands.spam: not a category that big and small both report; .*insult"
+    with pytest.raises(ConfigError, match=told):
+        cascade(bands={"spam": [0.1, 0.5]})
+
+
 def test_a_refiner_replaces_scores_both_ways() -> None:
     lowered = cascade().moderate("small:toxic=.7 big:toxic=.1")
     assert (lowered.action, lowered.scores) == (ALLOW, {"toxic": 0.1})

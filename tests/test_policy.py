@@ -304,6 +304,12 @@ def test_to_a_dict_and_back(policy: Policy) -> None:
         ),
         ("[0.1, 0.9]", "[0.9, 0.1]", "steps[1]: between: expected [low, high], found [0.9, 0.1]"),
         ("[0.1, 0.9]", "[0.1]", "steps[1].between"),
+        (
+            "[0.1, 0.9]",
+            "[0.1, 0.9]\n    bands: {spam: [0.9, 0.1]}",
+            "steps[1]: bands.spam: expected [low, high], found [0.9, 0.1]",
+        ),
+        ("[0.1, 0.9]", "[0.1, 0.9]\n    bands: {spam: 0.1}", "steps[1].bands.spam"),
         ("[0.1, 0.9]", "[0.1, 0.2, 0.3]", "steps[1].between"),
         (
             "    refines: words\n",

@@ -35,6 +35,7 @@ COSTS = (0, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1.01)
 ACTIONS = ("review", "block")
 
 Band: TypeAlias = tuple[float, float]
+NO_BANDS: Mapping[Any, Band] = {}
 
 
 class Goals(NamedTuple):
@@ -72,14 +73,19 @@ class Readings:
     shared: NDArray[np.bool_]
     gaps: Counter[str]
 
-    def at(self, band: Band | None) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    def at(
+        self, band: Band | None, bands: Mapping[int, Band] = NO_BANDS
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
         """Which texts are refined with this band, and the scores of the verdicts.
 
-        None stands for a band that no score lies in.
+        None stands for a band that no score lies in; `bands` are those of categories, by their
+        place, that have another.
         """
         seen: NDArray[np.bool_] = np.zeros(len(self.called), np.bool_)
         if band is not None:
-            low, high = band
+            low, high = np.asarray(
+                [bands.get(place, band) for place in range(self.fast.shape[1])]
+            ).T
             inside = (self.fast >= low) & (self.fast <= high) & self.shared
             seen = inside.any(axis=1) & self.called
         own = np.where(seen[:, None] & self.replaces, self.slow, self.fast)
@@ -89,8 +95,8 @@ class Readings:
 class Cascade(PolicySystem):
     """A policy in which one step refines another.
 
-    `band` is the one that the policy has. Raises ConfigError where no step refines another, or
-    several do, ArtifactError where one of the two cannot be loaded.
+    `band` and `bands` are those that the policy has. Raises ConfigError where no step refines
+    another, or several do, ArtifactError where one of the two cannot be loaded.
     """
 
     def __init__(self, policy: Policy | str | Path, plugins: Sequence[Any] = ()) -> None:
@@ -104,6 +110,7 @@ class Cascade(PolicySystem):
                 where=self.policy.name,
             )
         self.band = refining[0].between
+        self.bands = refining[0].bands
         steps = tuple(_unbounded(step) for step in self.policy.steps)
         super().__init__(self.policy.model_copy(update={"steps": steps}), plugins)
         self.fingerprint = self.policy.fingerprint
@@ -160,7 +167,7 @@ def _unbounded(step: Step) -> Step:
     """The step with the widest band, and without timeouts: they are meant for fewer texts."""
     changes: dict[str, Any] = {"timeout": None}
     if step.refines is not None:
-        changes["between"] = (0.0, 1.0)
+        changes |= {"between": (0.0, 1.0), "bands": {}}
     if step.fallback is not None:
         changes["fallback"] = _unbounded(step.fallback)
     return step.model_copy(update=changes)
@@ -210,8 +217,9 @@ class BandChoice:
 
     @property
     def chosen(self) -> dict[str, Any] | None:
-        """The cheapest band that reaches the goals, if any does."""
-        return next((row for row in self.numbers["bands"] if row["within"]), None)
+        """The cheapest band that reaches the goals, if any does, narrower for some categories."""
+        found: dict[str, Any] | None = self.numbers["narrowed"]
+        return found
 
     @property
     def nearest(self) -> dict[str, Any]:
@@ -266,6 +274,11 @@ class BandChoice:
             f"refines: {numbers['policy']['refined']}",
             f"between: [{low:g}, {high:g}]  # {_told(row)}",
         ]
+        if row["bands"]:
+            lines.append("bands:")
+            lines += [
+                f"  {label}: [{low:g}, {high:g}]" for label, (low, high) in row["bands"].items()
+            ]
         return "\n".join(lines) + "\n"
 
 
@@ -295,6 +308,10 @@ def choose_band(
 ) -> BandChoice:
     """The cheapest band that reaches the goals, and what every other would do.
 
+    Of the bands that are the same for every category the cheapest is taken that reaches the goals.
+    Then it is made narrower for one category after the other, whichever saves most, for as long as
+    the goals are reached. Only categories with enough positives and negatives to tell are.
+
     Args:
         labelled: what is lost is measured on these rows.
         traffic: what the refining step reads is measured on these texts; by default on `labelled`.
@@ -318,22 +335,41 @@ def choose_band(
             where=labelled.name,
         )
 
-    def row(band: Band | None) -> dict[str, Any]:
-        read = float(np.average(passing.at(band)[0], weights=weights))
-        found = measured.at(band)
+    def row(band: Band | None, bands: Mapping[str, Band] = NO_BANDS) -> dict[str, Any]:
+        places = {cascade.labels.index(label): ends for label, ends in bands.items()}
+        read = float(np.average(passing.at(band, places)[0], weights=weights))
+        found = measured.at(band, places)
         within = (
             read <= goals.share
             and found["worst loss"] <= goals.loss
             and found["same action"] >= goals.same
             and not found["blocked less"]
         )
-        return {"between": None if band is None else list(band), "read": read, "within": within} | (
-            found
-        )
+        told = None if band is None else list(band)
+        own = {label: list(ends) for label, ends in bands.items()}
+        return {"between": told, "bands": own, "read": read, "within": within, **found}
+
+    def narrowed(best: dict[str, Any]) -> dict[str, Any]:
+        low, high = band = (best["between"][0], best["between"][1])
+        lows: dict[str, float] = {}
+        while True:
+            cheaper = []
+            for label in (labelled.labels[place] for place in measured.binding):
+                for raised in (each for each in LOWS if lows.get(label, low) < each < high):
+                    found = row(band, {x: (y, high) for x, y in (lows | {label: raised}).items()})
+                    if not found["within"]:
+                        break
+                    if found["read"] < best["read"]:
+                        cheaper.append((found["read"], found["worst loss"], label, raised, found))
+            if not cheaper:
+                return best
+            _, _, label, raised, best = min(cheaper, key=lambda each: each[:4])
+            lows[label] = raised
 
     rows = [row((low, high)) for low in LOWS for high in HIGHS if low < high]
     # Of bands that cost the same the one that loses least.
     rows.sort(key=lambda each: (each["read"], *_losing(each)))
+    cheapest = next((each for each in rows if each["within"]), None)
     own = {"file": labelled.name, "rows": len(labelled), "positives": positives}
     return BandChoice(
         {
@@ -354,7 +390,8 @@ def choose_band(
             "goals": goals._asdict(),
             "labels": measured.summary(),
             "bands": rows,
-            "now": row(cascade.band),
+            "narrowed": None if cheapest is None else narrowed(cheapest),
+            "now": row(cascade.band, cascade.bands),
             "never": row(None),
             "always": row((0.0, 1.0)),
         }
@@ -429,8 +466,8 @@ class _Measured:
             }
         return found
 
-    def at(self, band: Band | None) -> dict[str, Any]:
-        seen, scores = self.readings.at(band)
+    def at(self, band: Band | None, bands: Mapping[int, Band]) -> dict[str, Any]:
+        seen, scores = self.readings.at(band, bands)
         rows = {label: self._label(place, scores) for place, label in enumerate(self.labels)}
         binding = [self.labels[place] for place in self.binding]
         worst = max(binding, key=lambda label: rows[label]["loss"][0])

@@ -41,7 +41,7 @@ def show(choice: BandChoice, console: Console) -> None:
 def _rows(choice: BandChoice) -> Iterator[tuple[str, dict[str, Any]]]:
     """Rows of a table, each with what is special about it."""
     numbers, best = choice.numbers, choice.chosen
-    marked = {tuple(numbers["now"]["between"]): "the policy's own"}
+    marked = {_key(numbers["now"]): "the policy's own"}
     rows = {_key(row): row for row in choice.ladder()}
     rows.setdefault(_key(numbers["now"]), numbers["now"])
     if best is not None:
@@ -57,12 +57,15 @@ def _rows(choice: BandChoice) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "always refined", numbers["always"]
 
 
-def _key(row: Mapping[str, Any]) -> tuple[float, ...]:
-    return tuple(row["between"])
+def _key(row: Mapping[str, Any]) -> tuple[object, ...]:
+    return *row["between"], *sorted((label, *ends) for label, ends in row["bands"].items())
 
 
 def _band(row: Mapping[str, Any]) -> str:
-    return "none" if row["between"] is None else "{:g} to {:g}".format(*row["between"])
+    if row["between"] is None:
+        return "none"
+    own = f", narrower for {len(row['bands'])}" if row["bands"] else ""
+    return "{:g} to {:g}".format(*row["between"]) + own
 
 
 def write_bands(choice: BandChoice, path: str | Path) -> None:
@@ -291,6 +294,8 @@ def _how(numbers: Mapping[str, Any]) -> Iterator[str]:
         f"A text is refined where a score of {policy['refined']} lies in the band, ends included, "
         f"for a category that {policy['refining']} reports too; all that it reports is then "
         "replaced.",
+        "The cheapest band that reaches the goals for all categories alike is made narrower for "
+        "one category after the other, whichever saves most, while the goals are reached.",
         f"Goals: at most {goals['share']:.3g} of the traffic refined; at most {goals['loss']:g} of "
         "AUC lost for every label with enough positives; at the block threshold of each no fewer "
         "positives than if every text were refined"

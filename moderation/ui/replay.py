@@ -231,10 +231,10 @@ class Kept:
         """Texts whose score from the refined step calls for this one."""
         spec = self._steps[name].spec
         assert spec.refines is not None
-        low, high = spec.between
         theirs = self._columns[spec.refines]
-        columns = [theirs[c] for c in self._steps[name].categories if c in theirs]
-        said = self._said[spec.refines][: self._count, columns]
+        shared = [c for c in self._steps[name].categories if c in theirs]
+        low, high = np.asarray([spec.band(c) for c in shared]).T
+        said = self._said[spec.refines][: self._count, [theirs[c] for c in shared]]
         inside: Rows = np.any((low <= said) & (said <= high), axis=1)
         return inside
 

@@ -104,12 +104,19 @@ def cascades(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[str]]:
     return chain, draw(st.lists(text(knows), min_size=1, max_size=12))
 
 
+ENDS = st.tuples(SCORE, SCORE).map(sorted)
+
+
 @settings(max_examples=80, deadline=None)
-@given(cascades(), st.tuples(SCORE, SCORE).map(sorted))
+@given(cascades(), ENDS, st.dictionaries(st.sampled_from(CATEGORIES), ENDS))
 def test_what_is_worked_out_is_what_the_engine_does(
-    case: tuple[list[dict[str, Any]], list[str]], ends: list[float]
+    case: tuple[list[dict[str, Any]], list[str]],
+    ends: list[float],
+    own: dict[str, list[float]],
 ) -> None:
     steps, texts = case
+    reported = [set(each["options"]["knows"]) for each in steps if each["name"] in ("fast", "slow")]
+    own = {name: band for name, band in own.items() if name in reported[0] & reported[1]}
     # A threshold for a category that nobody reports would be an error.
     known = {name for each in steps for name in each["options"]["knows"]}
     known |= {
@@ -123,9 +130,11 @@ def test_what_is_worked_out_is_what_the_engine_does(
         if name in known
     }
     cascade = Cascade(policy(*steps, thresholds=limits), [Plugin()])
-    seen, scores = cascade.read(texts).at((ends[0], ends[1]))
+    places = {cascade.labels.index(name): (low, high) for name, (low, high) in own.items()}
+    seen, scores = cascade.read(texts).at((ends[0], ends[1]), places)
 
-    banded = [each | ({"between": ends} if "refines" in each else {}) for each in steps]
+    bands = {"between": ends, "bands": own}
+    banded = [each | (bands if "refines" in each else {}) for each in steps]
     moderator = Moderator(policy(*banded, thresholds=limits), plugins=[Plugin()])
     verdicts = moderator.moderate_batch(texts, exhaustive=True)
     for row, verdict in enumerate(verdicts):
@@ -215,6 +224,31 @@ def test_the_cheapest_band_that_reaches_the_goals() -> None:
     assert never["blocked less"] == 60
     assert choice.numbers["always"]["read"] == 1
     assert yaml.safe_load(choice.as_yaml()) == {"refines": "fast", "between": best["between"]}
+
+
+def test_the_band_is_narrower_for_what_does_not_need_it() -> None:
+    """Of `toxic` .3 is a doubt, which the slow step ends; of `spam` both say the same."""
+    texts, toxic = zip(*SURE, *DOUBTED, strict=True)
+    low = [f"{text} fast:spam=0.32 slow:spam=0.32" for text in texts[:200]]
+    high = [f"{text} fast:spam=0.38 slow:spam=0.38" for text in texts[200:]]
+    targets = np.stack([np.asarray(toxic), np.repeat([0, 1], [200, 260])], axis=1)
+    found = rows(targets, ("toxic", "spam"))
+    found = Labelled(**(vars(found) | {"texts": low + high}))
+    both = ["toxic", "spam"]
+    chain = (step("fast", both), step("slow", both, refines="fast", bands={"spam": [0.0, 0.0]}))
+    cascade = Cascade(policy(*chain), [Plugin()])
+
+    choice = choose_band(cascade, found, goals=Goals(share=1.0))
+
+    best = choice.chosen
+    assert best["between"][0] <= 0.3
+    assert best["bands"]["spam"][0] > 0.38
+    assert best["read"] == pytest.approx(120 / 460)
+    assert best["worst loss"] == 0
+    assert best["read"] < next(row for row in choice.numbers["bands"] if row["within"])["read"]
+    assert choice.numbers["now"]["bands"] == {"spam": [0.0, 0.0]}
+    told = yaml.safe_load(choice.as_yaml())
+    assert told == {key: best[key] for key in ("between", "bands")} | {"refines": "fast"}
 
 
 def test_the_same_action_may_be_a_goal() -> None:

@@ -226,6 +226,9 @@ def places(draw: st.DrawFn, name: str, earlier: list[str]) -> dict[str, Any]:
     if earlier and draw(st.booleans()):
         place["refines"] = draw(st.sampled_from(earlier))
         place["between"] = sorted((draw(SCORES), draw(SCORES)))
+        if draw(st.booleans()):
+            own = sorted((draw(SCORES), draw(SCORES)))
+            place["bands"] = {draw(st.sampled_from(CATEGORIES)): own}
     if draw(st.integers(0, 3)) == 0:
         fallback = {"default": draw(default)}
         if draw(st.booleans()):
