@@ -222,7 +222,7 @@ class Policy(_Strict):
     @classmethod
     def parse(cls, text: str, *, where: str = "policy", folder: Path | None = None) -> Policy:
         """Read a policy from YAML text; `where` names it in errors."""
-        data = _load_yaml(text, where)
+        data = load_yaml(text, where)
         if not isinstance(data, dict):
             found = "nothing" if data is None else f"a {type(data).__name__}"
             raise ConfigError(
@@ -348,7 +348,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def _load_yaml(text: str, where: str) -> Any:
+def load_yaml(text: str, where: str) -> Any:
     if len(text) > MAX_POLICY_BYTES:
         raise ConfigError(f"expected at most {MAX_POLICY_BYTES:,} characters", where=where)
     try:

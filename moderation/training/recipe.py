@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from moderation.errors import ConfigError
-from moderation.policy import _load_yaml, did_you_mean
+from moderation.policy import load_yaml, did_you_mean
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
@@ -426,7 +426,7 @@ def read_recipe(path: str | Path) -> Recipe:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read: {error}", where=str(file)) from error
     # As strict as for a policy: a key that stands twice would lose what stood first.
-    content = _load_yaml(text, str(file))
+    content = load_yaml(text, str(file))
     if not isinstance(content, dict):
         raise ConfigError("expected a mapping with name, labels, data, model…", where=str(file))
     try:
