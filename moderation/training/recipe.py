@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from moderation.errors import ConfigError
-from moderation.policy import load_yaml, did_you_mean
+from moderation.policy import did_you_mean, load_yaml
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
