@@ -6,8 +6,10 @@ import errno
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,29 @@ def test_an_interrupted_run_says_so_and_is_resumed(
     assert resumed.exit_code == 0, resumed.output
     assert "epoch 1:" not in resumed.stderr
     assert "epoch 3:" in resumed.stderr
+
+
+def test_a_run_that_was_killed_is_resumed(classes_file: Path) -> None:
+    changed(classes_file, optimisation={"epochs": 8, "patience": 8})
+    runs = classes_file.parent / "runs"
+    state = runs / "tiny" / "state.json"
+    command = ["-m", "moderation", "train", str(classes_file), "--runs", str(runs)]
+    with subprocess.Popen(
+        [sys.executable, *command],
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+    ) as running:
+        until = time.monotonic() + 120
+        while not state.exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        running.kill()
+    assert running.returncode == -signal.SIGKILL
+    assert not (runs / "tiny" / "model").exists()
+
+    resumed = train(classes_file, "--resume")
+    assert resumed.exit_code == 0, resumed.output
+    assert "epoch 1:" not in resumed.stderr
+    assert Classifier.load(runs / "tiny" / "model").card.task == "multi_class"
 
 
 def test_tuning_then_training_with_the_best(classes_file: Path) -> None:
