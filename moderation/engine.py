@@ -86,9 +86,10 @@ class Moderator:
             self._build(step, f"steps[{index}]") for index, step in enumerate(self.policy.steps)
         )
         self._check_categories()
-        self._kinds = frozenset(
+        self.kinds = frozenset(
             kind for step in self.steps for each in step.line() for kind in each.kinds
         )
+        """The kinds of part that some step, or a stand-in, reads."""
         self._stop_at = Action[self.policy.stop_on.upper()] if self.policy.stop_on else None
         self._policy = f"{self.policy.name}@{self.policy.fingerprint}"
         self._models: dict[str, str] = {}
@@ -448,7 +449,7 @@ class Moderator:
         """Parts that no step was there to judge: a caption, say, after the last step for texts."""
         for index, part in enumerate(case.parts):
             blank = part.kind != "image" and not part.text.strip()
-            stopped = case.stopped is not None and part.kind in self._kinds
+            stopped = case.stopped is not None and part.kind in self.kinds
             if index not in case.seen and not blank and not stopped:
                 yield part
 

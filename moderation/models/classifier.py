@@ -34,7 +34,7 @@ PIECE_OVERLAP = 500
 # Windows are run this many at a time, where two cores are fastest, and at most so many tokens.
 SHORT = 16
 """Tokens up to which all rows may share a batch: a call costs about as much as such a row."""
-PADDING = 1.2
+PADDING = 1.1
 """Longest row of a batch, over its shortest."""
 BATCH_ROWS = 64
 BATCH_TOKENS = 8192

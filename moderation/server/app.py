@@ -153,7 +153,7 @@ def _room(moderators: Iterable[Moderator]) -> int:
     images = [
         moderator.policy.images.max_bytes
         for moderator in moderators
-        if any("image" in each.kinds for step in moderator.steps for each in step.line())
+        if "image" in moderator.kinds
     ]
     return TEXT_BODY + max(images, default=0) * 4 // 3  # base64
 

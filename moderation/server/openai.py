@@ -180,8 +180,7 @@ def _policy_of(model: Any, service: Service, own: str) -> str:
 async def _read(part: Part | Address, service: Service, policy: str) -> Part:
     if isinstance(part, Part):
         return part
-    kinds = (each.kinds for step in service.policies[policy].steps for each in step.line())
-    if not any("image" in each for each in kinds):
+    if "image" not in service.policies[policy].kinds:
         raise _fault(
             "Image input is not supported by the policy that is served here.",
             "unsupported_image",

@@ -222,7 +222,7 @@ def _check(desk: Desk, text: str | None, image: str | None, policy: str) -> Chec
     try:
         moderator = desk.moderator(policy)
         note = ""
-        if image and not any("image" in each.kinds for s in moderator.steps for each in s.line()):
+        if image and "image" not in moderator.kinds:
             if FOR_PICTURES in desk.names:
                 note = f"The policy {policy} reads no pictures, so {FOR_PICTURES} has judged."
                 policy = FOR_PICTURES
