@@ -151,9 +151,7 @@ def serve(settings: Settings, *, host: str, port: int, log_level: str = "info") 
 def _room(moderators: Iterable[Moderator]) -> int:
     """Bytes for the largest body that the policies can use."""
     images = [
-        moderator.policy.images.max_bytes
-        for moderator in moderators
-        if "image" in moderator.kinds
+        moderator.policy.images.max_bytes for moderator in moderators if "image" in moderator.kinds
     ]
     return TEXT_BODY + max(images, default=0) * 4 // 3  # base64
 

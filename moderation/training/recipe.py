@@ -230,7 +230,7 @@ class LstmModel(_Section):
 class DistilBertLora(_Section):
     """A DistilBERT, a BERT turned into one, or any other encoder, trained by LoRA."""
 
-    unsaid = ("adapter",)
+    unsaid = ("adapter", "kept")
 
     kind: Literal["distilbert"]
     base: str = Field(
@@ -240,6 +240,10 @@ class DistilBertLora(_Section):
     adapter: str | None = Field(
         default=None,
         description="Trained model, relative to the recipe, whose adapter and heads to go on from.",
+    )
+    kept: Fraction = Field(
+        default=0.0,
+        description="Share of that model's weights in the mean with those that training ends with.",
     )
     emoji: int = Field(default=990, ge=0, description="Unused vocabulary places given to emoji.")
     rank: int = Field(default=16, ge=1)
@@ -351,6 +355,8 @@ class Recipe(_Section):
         if self.task == "multi_label" and self.preparation and self.preparation.fewest:
             raise ValueError("preparation.fewest: only classes of a multi_class recipe are merged")
         further = isinstance(self.model, DistilBertLora) and self.model.adapter is not None
+        if isinstance(self.model, DistilBertLora) and self.model.kept and not further:
+            raise ValueError("model.kept: nothing is kept where no adapter is gone on from")
         if further and self.preparation and self.preparation.clean:
             raise ValueError(
                 "preparation.clean: a model that is trained on cleans as it was first taught to; "

@@ -13,7 +13,7 @@ import torch
 from pydantic import ValidationError
 from rich.console import Console
 from tokenizers import Tokenizer
-from torch import nn
+from torch import Tensor, nn
 
 from moderation.errors import ConfigError
 from moderation.evaluation import report_run
@@ -117,9 +117,12 @@ def train_recipe(
         # More trials may find other settings: what was trained with these is not gone on from.
         run_folder /= f"tuned-{identity(recipe, given)}"
     tokenizer, network = _new(recipe, recipe_path, folder, learnt)
+    start = [parameter.detach().clone() for parameter in _learnt(network)] if begun else []
     run = Run(run_folder, identity(recipe, given))
     fit(network, learnt, validation, recipe, tokenizer, run, resume=resume, console=console)
     run.best(network)
+    if isinstance(recipe.model, DistilBertLora):
+        _keep(network, start, recipe.model.kept)
 
     # As it was called, but for a path that means nothing on another machine.
     called = recipe_path.name if recipe_path.is_absolute() else recipe_path.as_posix()
@@ -232,6 +235,20 @@ def _begun(recipe: Recipe, recipe_path: Path) -> ModelCard | None:
                 where=f"{recipe_path}: model.adapter",
             )
     return card
+
+
+def _learnt(network: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
+
+
+def _keep(network: nn.Module, start: list[Tensor], share: float) -> None:
+    """The mean of the weights before and after: it gains what was taught and forgets less.
+
+    Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", arXiv 2109.01903.
+    """
+    with torch.no_grad():
+        for parameter, before in zip(_learnt(network), start, strict=False):
+            parameter.lerp_(before, share)
 
 
 def _new(

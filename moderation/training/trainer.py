@@ -448,7 +448,9 @@ def _restore(network: nn.Module, tensors: dict[str, Tensor]) -> None:
 
 
 def identity(recipe: Recipe, fingerprint: str) -> str:
-    content = json.dumps([recipe.model_dump(mode="json"), fingerprint], sort_keys=True)
+    dumped = recipe.model_dump(mode="json")
+    dumped["model"].pop("kept", None)  # what is done with the weights when they are trained
+    content = json.dumps([dumped, fingerprint], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
