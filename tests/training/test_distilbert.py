@@ -301,12 +301,18 @@ def test_a_recipe_becomes_a_model_that_resumes_and_reloads(
     assert (again / name).read_bytes() == (whole / name).read_bytes()
 
 
-def test_training_goes_on_from_an_adapter(recipe_file: Path, bert: Path, tmp_path: Path) -> None:
-    first = train(recipe_file, output=tmp_path / "first", runs=tmp_path / "runs")
+@pytest.mark.parametrize(("rate", "kept"), [(1e-6, 0.0), (0.01, 1.0)])
+def test_training_goes_on_from_an_adapter(
+    recipe_file: Path, tmp_path: Path, rate: float, kept: float
+) -> None:
     content = yaml.safe_load(recipe_file.read_text())
-    content["model"]["adapter"] = str(first)
-    # Steps so short that what comes out must be what went in, or all was learnt anew.
-    content["optimisation"] |= {"epochs": 1, "learning_rate": 1e-6}
+    content["optimisation"]["epochs"] = 4
+    first = train(
+        write_recipe(recipe_file, content), output=tmp_path / "first", runs=tmp_path / "runs"
+    )
+    # With short steps, or with all of the old weights kept, what went in must come out.
+    content["model"] |= {"adapter": str(first), "kept": kept}
+    content["optimisation"] |= {"epochs": 1, "learning_rate": rate}
     further = write_recipe(recipe_file.with_name("further.yaml"), content)
 
     second = train(further, output=tmp_path / "second", runs=tmp_path / "runs two")
@@ -326,6 +332,7 @@ def test_training_goes_on_from_an_adapter(recipe_file: Path, bert: Path, tmp_pat
         ({"model": {"base": "elsewhere"}}, "model.adapter: .* the base .*, the recipe elsewhere"),
         ({"labels": ["insult"]}, r"model.adapter: .* the labels \['insult', 'loud'\], the recipe"),
         ({"preparation": {"clean": ["case"]}}, "preparation.clean: .* leave it out"),
+        ({"model": {"adapter": None, "kept": 0.5}}, "model.kept: nothing is kept"),
     ],
 )
 def test_an_adapter_that_does_not_fit_is_refused(
