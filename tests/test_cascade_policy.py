@@ -168,9 +168,9 @@ def test_the_second_model_replaces_scores_inside_the_band_only(
 def test_default_is_a_cascade(fast: list[dict[str, float]], slow: list[dict[str, float]]) -> None:
     moderator = shipped("default")
     [again] = [step for step in moderator.policy.steps if step.refines]
-    low, high = again.between
     for verdict, first, second in zip(moderator.moderate_batch(TEXTS), fast, slow, strict=True):
-        inside = any(low <= score <= high for score in first.values())
+        bands = {name: again.band(name) for name in first}
+        inside = any(bands[name][0] <= score <= bands[name][1] for name, score in first.items())
         assert statuses(verdict)[again.name] == ("ran" if inside else "skipped")
         own = {trace.step: dict(trace.scores) for trace in verdict.trace}
         words = own.get("words", {})
