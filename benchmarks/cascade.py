@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--policy", default="default")
     parser.add_argument("--rows", type=int, default=6000)
     parser.add_argument("--traffic", type=int, default=1000)
-    parser.add_argument("--same", type=float, default=0.99)
+    parser.add_argument("--same", type=float, default=0.998)
     parser.add_argument("--json", type=Path, help="Write the numbers here as well.")
     args = parser.parse_args()
     table = DATA / "moderation_train.parquet"

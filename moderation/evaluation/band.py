@@ -308,9 +308,10 @@ def choose_band(
 ) -> BandChoice:
     """The cheapest band that reaches the goals, and what every other would do.
 
-    Of the bands that are the same for every category the cheapest is taken that reaches the goals.
-    Then it is made narrower for one category after the other, whichever saves most, for as long as
-    the goals are reached. Only categories with enough positives and negatives to tell are.
+    A band that is the same for every category and reaches the goals is made narrower for one
+    category after the other, whichever saves most, for as long as the goals are reached; of all
+    that is found so the cheapest is chosen. Only categories with enough positives and negatives to
+    tell get a band of their own.
 
     Args:
         labelled: what is lost is measured on these rows.
@@ -369,7 +370,13 @@ def choose_band(
     rows = [row((low, high)) for low in LOWS for high in HIGHS if low < high]
     # Of bands that cost the same the one that loses least.
     rows.sort(key=lambda each: (each["read"], *_losing(each)))
-    cheapest = next((each for each in rows if each["within"]), None)
+    # A wide band may end up narrower than the cheapest, so one that begins at each place is tried.
+    within = {each["between"][0]: each for each in reversed(rows) if each["within"]}
+    cheapest = min(
+        (narrowed(each) for each in within.values()),
+        key=lambda each: (each["read"], *_losing(each)),
+        default=None,
+    )
     own = {"file": labelled.name, "rows": len(labelled), "positives": positives}
     return BandChoice(
         {
@@ -390,7 +397,7 @@ def choose_band(
             "goals": goals._asdict(),
             "labels": measured.summary(),
             "bands": rows,
-            "narrowed": None if cheapest is None else narrowed(cheapest),
+            "narrowed": cheapest,
             "now": row(cascade.band, cascade.bands),
             "never": row(None),
             "always": row((0.0, 1.0)),

@@ -294,8 +294,9 @@ def _how(numbers: Mapping[str, Any]) -> Iterator[str]:
         f"A text is refined where a score of {policy['refined']} lies in the band, ends included, "
         f"for a category that {policy['refining']} reports too; all that it reports is then "
         "replaced.",
-        "The cheapest band that reaches the goals for all categories alike is made narrower for "
-        "one category after the other, whichever saves most, while the goals are reached.",
+        "Bands that reach the goals for all categories alike are made narrower for one category "
+        "after the other, whichever saves most, while the goals are reached; of all these the "
+        "cheapest is chosen.",
         f"Goals: at most {goals['share']:.3g} of the traffic refined; at most {goals['loss']:g} of "
         "AUC lost for every label with enough positives; at the block threshold of each no fewer "
         "positives than if every text were refined"
