@@ -2,9 +2,9 @@
 
     pip install '.[train]' && python benchmarks/disguise.py
 
-Every drawn text of the test split is judged as it is and disguised: its listed words, else some
-content words, in leetspeak, look-alike letters, spaces, masks, repeats and the rest of what
-`moderation.training.disguise` makes. Needs the training data's test part (MODERATION_DATA). The
+Every drawn text of the test split is judged as it is and, several times, disguised: its listed
+words, else some content words, in leetspeak, look-alike letters, spaces, masks, repeats and the rest
+of what `moderation.training.disguise` makes. Needs the training data's test part (MODERATION_DATA). The
 models were trained on a share of texts disguised by the same code, so that this says how well
 that was learnt, and not how well a disguise nobody thought of is read.
 """
@@ -37,6 +37,7 @@ def main() -> None:
         "--policy", action="append", help="again for more; default and accurate unless told"
     )
     parser.add_argument("--texts", type=int, default=1000, help="of each label and side")
+    parser.add_argument("--draws", type=int, default=5, help="disguises of each text")
     args = parser.parse_args()
     table = DATA / "moderation_train.parquet"
     if not table.is_file():
@@ -53,16 +54,20 @@ def main() -> None:
         for label in LABELS:
             texts = frame.text[frame[label] >= 0.5]
             texts = texts.sample(min(args.texts, len(texts)), random_state=7).tolist()
-            found = [
+            drawn = [[disguise(text, generator) for text in texts] for _ in range(args.draws)]
+            plain, *hidden = (
                 np.array([v.scores.get(label, 0.0) >= 0.5 for v in moderator.moderate_batch(each)])
-                for each in (texts, [disguise(text, generator) for text in texts])
-            ]
-            plain, hidden = (wilson(int(each.sum()), len(each)) for each in found)
+                for each in (texts, *drawn)
+            )
+            # Text by text, so that the interval is of the loss and not of two recalls.
+            lost = 100 * (plain - np.mean(hidden, axis=0))
+            half = 1.96 * lost.std(ddof=1) / np.sqrt(len(lost))
             shown.add_row(
                 label,
                 f"{len(texts):,}",
-                *(f"{each.value:.3f} ({each.low:.3f}–{each.high:.3f})" for each in (plain, hidden)),
-                f"{100 * (plain.value - hidden.value):.1f}",
+                f"{plain.mean():.3f}",
+                f"{np.mean(hidden):.3f}",
+                f"{lost.mean():.1f} ({lost.mean() - half:.1f} to {lost.mean() + half:.1f})",
             )
         texts = frame.text[frame.toxic == 0].sample(args.texts, random_state=7).tolist()
         row = ["harmless texts flagged", f"{len(texts):,}"]
