@@ -3,10 +3,10 @@
     pip install '.[train]' && python benchmarks/disguise.py
 
 Every drawn text of the test split is judged as it is and, several times, disguised: its listed
-words, else some content words, in leetspeak, look-alike letters, spaces, masks, repeats and the rest
-of what `moderation.training.disguise` makes. Needs the training data's test part (MODERATION_DATA). The
-models were trained on a share of texts disguised by the same code, so that this says how well
-that was learnt, and not how well a disguise nobody thought of is read.
+words, else some content words, in leetspeak, look-alike letters, spaces, masks, repeats and the
+rest of what `moderation.training.disguise` makes. Needs the training data's test part
+(MODERATION_DATA). The models were trained on a share of texts disguised by the same code, so that
+this says how well that was learnt, and not how well a disguise nobody thought of is read.
 """
 
 from __future__ import annotations
