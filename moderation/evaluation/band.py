@@ -374,7 +374,7 @@ def choose_band(
     within = {each["between"][0]: each for each in reversed(rows) if each["within"]}
     cheapest = min(
         (narrowed(each) for each in within.values()),
-        key=lambda each: (each["read"], *_losing(each)),
+        key=lambda each: (each["read"], *_losing(each), len(each["bands"])),
         default=None,
     )
     own = {"file": labelled.name, "rows": len(labelled), "positives": positives}
