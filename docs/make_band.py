@@ -77,7 +77,9 @@ def svg(numbers: Mapping[str, Any]) -> str:
             told = "{:g} to {:g}".format(*chosen["between"])
             if chosen["bands"]:
                 told += f", narrower for {len(chosen['bands'])}"
-            yield text(x + 12, y - 10, told, "start", ' font-weight="600"')
+            # Above the goal's line, which would cross it out.
+            above = min(y, down(goals["loss"])) - 10
+            yield text(x + 12, above, told, "start", ' font-weight="600"')
         middle = (HEIGHT - BOTTOM + TOP) / 2
         yield text(
             18, middle, "AUC lost, worst label", more=f' transform="rotate(-90 18 {middle:.1f})"'

@@ -68,3 +68,13 @@ def test_spellings_of_a_word_share_a_class() -> None:
     assert class_of("fuck") == class_of("ffuuvck") == class_of("fu(k")
     assert class_of("kill") == class_of("k1ll") == class_of("k!!|")
     assert class_of("fuck") != class_of("duck")
+
+
+def test_every_slip_is_read_as_a_frequent_word_or_left_alone() -> None:
+    words = lexicon()
+    found = {slip: read(slip) for slip in words.slips}
+    assert found["musilms"] == "muslims"
+    assert found["haet"] is None  # heat is what somebody more likely meant
+    said = [word for word in found.values() if word is not None]
+    assert set(" ".join(said).split()) <= words.known
+    assert len(said) > len(found) / 2

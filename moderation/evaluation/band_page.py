@@ -64,8 +64,11 @@ def _key(row: Mapping[str, Any]) -> tuple[object, ...]:
 def _band(row: Mapping[str, Any]) -> str:
     if row["between"] is None:
         return "none"
-    own = f", narrower for {len(row['bands'])}" if row["bands"] else ""
-    return "{:g} to {:g}".format(*row["between"]) + own
+    return "{:g} to {:g}".format(*row["between"]) + _narrower(row)
+
+
+def _narrower(row: Mapping[str, Any]) -> str:
+    return f", narrower for {len(row['bands'])}" if row["bands"] else ""
 
 
 def write_bands(choice: BandChoice, path: str | Path) -> None:
@@ -113,7 +116,7 @@ def _glance(choice: BandChoice) -> Iterator[str]:
         yield '<p class="warn">No band reaches the goals; this one comes closest.</p>'
     yield tiles(
         [
-            ("band", _band(row)),
+            ("band" + _narrower(row), "{:g} to {:g}".format(*row["between"])),
             (f"read by {numbers['policy']['refining']}", f"{row['read']:.1%}"),
             (f"worst AUC loss ({row['worst label']})", f"{row['worst loss']:+.4f}"),
             ("blocked positives lost", f"{row['blocked less']:,}"),
