@@ -72,6 +72,7 @@ td.wrap { white-space: normal; overflow-wrap: anywhere; min-width: 16rem; text-a
 td small { display: block; color: var(--soft); font-size: .78rem; }
 .good { color: var(--good); } .bad { color: var(--bad); }
 .warn { border-left: 4px solid var(--bad); padding: .25rem .75rem; }
+pre { overflow-x: auto; }
 mark { background: var(--mark); color: inherit; border-radius: .2rem; }
 details { margin: .5rem 0; } summary { cursor: pointer; }
 [hidden] { display: none !important; }
